@@ -1,0 +1,1 @@
+//! The per-developer process: sources, redaction, spool and uplink.

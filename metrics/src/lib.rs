@@ -1,0 +1,1 @@
+//! The catalogue of metrics, the aggregation of events into series, and the exposition of pages.

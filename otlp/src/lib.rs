@@ -1,0 +1,1 @@
+//! OTLP: mapping to and from the event model, and the destinations' profiles.

@@ -1,0 +1,1 @@
+//! The collector and the operator's command line.

@@ -1,0 +1,3 @@
+//! Muster's command line: collector, agent and the operator's tools.
+
+fn main() {}
