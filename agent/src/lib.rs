@@ -1,1 +1,8 @@
-//! The per-developer process: sources, redaction, spool and uplink.
+//! The per-developer process: sources -> redaction -> spool -> uplink.
+//!
+//! ```text
+//! file changes ─> source ─> facts (redact, intern) ─> spool (journal, fsync) ─> uplink ══ gRPC ══> collector
+//! ```
+
+pub mod facts;
+pub mod sources;

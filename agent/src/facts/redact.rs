@@ -1,0 +1,189 @@
+//! What may leave the machine: pure rules over texts.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use super::WORD_BYTES_MAX;
+
+/// A field of content that can be opted in, one by one (`[agent.privacy] include = ["files", ...]`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ContentField {
+    /// Names of files, relative to the project.
+    Files,
+    /// Messages of runs and findings.
+    Messages,
+    /// Prompts and product requirement documents.
+    Prompts,
+    /// Titles and texts of tasks.
+    Tasks,
+}
+
+/// Which content fields the user opted in. The default is none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Privacy {
+    included: BTreeSet<ContentField>,
+}
+
+impl Privacy {
+    /// Opts in these fields and no others.
+    pub fn including(fields: impl IntoIterator<Item = ContentField>) -> Self {
+        Self { included: fields.into_iter().collect() }
+    }
+
+    /// Whether `field` may leave the machine.
+    pub fn allows(&self, field: ContentField) -> bool {
+        self.included.contains(&field)
+    }
+}
+
+/// What stands for a text that may not leave.
+pub(super) const REDACTED: &str = "redacted";
+
+/// Keeps a text that looks like a name; answers [`REDACTED`] for prose, paths, addresses and secrets.
+pub(super) fn word(text: &str) -> Cow<'_, str> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Cow::Borrowed("");
+    }
+    let wordlike = text.len() <= WORD_BYTES_MAX
+        && text
+            .chars()
+            .all(|c| c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | ':' | '/' | '@' | '+' | '#' | ' '))
+        && text.split_whitespace().count() <= 4;
+    if !wordlike || looks_like_path(text) || looks_like_address(text) || looks_like_secret(text) {
+        return Cow::Borrowed(REDACTED);
+    }
+    Cow::Borrowed(text)
+}
+
+/// Cuts a text and replaces what looks like a secret or a path in it.
+pub(super) fn scrub(text: &str, bytes_max: usize) -> String {
+    let text = &text[..text.floor_char_boundary(bytes_max)];
+    let mut out = String::with_capacity(text.len());
+    for piece in text
+        .split_inclusive(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '=' | ',' | ';' | '(' | ')'))
+    {
+        let token = piece.trim_end_matches(|c: char| {
+            c.is_whitespace() || matches!(c, '"' | '\'' | '=' | ',' | ';' | '(' | ')')
+        });
+        if looks_like_secret(token) || looks_like_path(token) || looks_like_address(token) {
+            out.push_str(REDACTED);
+            out.push_str(&piece[token.len()..]);
+        } else {
+            out.extend(piece.chars().map(|c| if c.is_control() { ' ' } else { c }));
+        }
+    }
+    out
+}
+
+fn looks_like_path(text: &str) -> bool {
+    let drive = text.len() > 2 && text.as_bytes()[1] == b':' && matches!(text.as_bytes()[2], b'\\' | b'/');
+    drive
+        || text.starts_with('/')
+        || text.starts_with('~')
+        || text.starts_with("\\\\")
+        || text.contains("../")
+        || text.contains("://")
+}
+
+/// E-mail addresses and `user:password@host`.
+fn looks_like_address(text: &str) -> bool {
+    text.split_once('@').is_some_and(|(user, host)| !user.is_empty() && host.contains('.'))
+}
+
+/// Prefixes that issuers give their credentials so that scanners find them.
+const SECRET_PREFIXES: [&str; 26] = [
+    "sk-",
+    "sk_",
+    "pk_live",
+    "rk_live",
+    "ghp_",
+    "gho_",
+    "ghu_",
+    "ghs_",
+    "ghr_",
+    "github_pat_",
+    "glpat-",
+    "xoxb-",
+    "xoxp-",
+    "xoxa-",
+    "AKIA",
+    "ASIA",
+    "AIza",
+    "ya29.",
+    "eyJ",
+    "npm_",
+    "pypi-",
+    "hf_",
+    "NRAK-",
+    "dd_",
+    "mst_agt_",
+    "-----BEGIN",
+];
+
+/// Shortest text that the rule of mixed digits and letters calls a secret.
+const RANDOM_LOOKING_BYTES_MIN: usize = 32;
+
+fn looks_like_secret(text: &str) -> bool {
+    if SECRET_PREFIXES.iter().any(|prefix| text.contains(prefix) && text.len() >= prefix.len() + 8) {
+        return true;
+    }
+    let upper = text.to_ascii_uppercase();
+    if ["SECRET", "PASSWORD", "PASSWD", "CANARY", "APIKEY", "API_KEY", "PRIVATE_KEY"]
+        .iter()
+        .any(|mark| upper.contains(mark))
+    {
+        return true;
+    }
+    text.split(|c: char| !c.is_ascii_alphanumeric()).any(|run| {
+        run.len() >= RANDOM_LOOKING_BYTES_MIN
+            && run.bytes().any(|b| b.is_ascii_digit())
+            && run.bytes().any(|b| b.is_ascii_alphabetic())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_workers_models_and_states_are_kept() {
+        for name in [
+            "linter",
+            "type-checker",
+            "claude-opus-4.5",
+            "gpt-5.3-codex",
+            "council_approved",
+            "code review",
+            "feature/x-1",
+        ] {
+            assert_eq!(word(name), name);
+        }
+    }
+
+    #[test]
+    fn paths_addresses_prose_and_secrets_are_replaced() {
+        for text in [
+            "/home/dana/shop/api.py",
+            "C:\\Users\\dana",
+            "~/notes",
+            "dana@example.com",
+            "https://user:pw@host/x",
+            "please implement the login page with a nice button",
+            "sk-ant-api03-abcdefgh12345678",
+            "ghp_0123456789abcdefghijABCDEFGHIJ",
+            "line\nbreak",
+            "0123456789abcdef0123456789abcdef",
+            "MUSTER_CANARY_17",
+        ] {
+            assert_eq!(word(text), REDACTED, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn scrubbed_content_keeps_its_words_but_no_secret_and_no_path() {
+        let text = scrub("failed with key=sk-live-0123456789abcdef in /home/dana/x.py, see log", 200);
+        assert_eq!(text, "failed with key=redacted in redacted, see log");
+    }
+}
