@@ -18,8 +18,8 @@
 //! - The pid files name this process, which therefore reads as the running tool for as long as it lives.
 //! - A folder that is not ours is never written to: [`DemoError::NotADemo`]. A folder of an earlier demo is gone on with,
 //!   as the tools would after a restart; the truth counts from [`Demo::create`].
-//! - A write that fails ends the tick with an error. The next tick tries what is due again; the truth then counts the
-//!   tick as failed and is no longer exact.
+//! - A write that fails ends that part's tick with an error. The story goes on with the next thing that is due, within 5 s;
+//!   the truth counts the tick as failed and is no longer exact.
 
 mod devloop;
 mod files;

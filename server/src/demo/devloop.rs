@@ -161,20 +161,20 @@ impl DevloopProject {
         }
         let story = moment.story;
         if story >= self.due.heartbeat {
-            self.beat(moment)?;
             self.due.heartbeat = story + HEARTBEAT;
+            self.beat(moment)?;
         }
         if story >= self.due.save && self.jobs.len() <= JOBS_MAX {
-            self.save_a_file(moment)?;
             let slow = if story > BUSY_FOR { 5 } else { 1 };
             self.due.save = story + between_ms(&mut self.rng, 2500 * slow, 7000 * slow);
+            self.save_a_file(moment)?;
         }
         self.work(moment)?;
         self.run_hooks(moment)?;
         self.look_at_limits(moment)?;
         if story >= self.due.feedback {
-            self.give_feedback(moment)?;
             self.due.feedback = story + between_ms(&mut self.rng, 30_000, 70_000);
+            self.give_feedback(moment)?;
         }
         self.clean_up(moment)?;
         if story >= self.due.restart && self.jobs.is_empty() && self.running.is_none() {

@@ -24,6 +24,8 @@ pub(super) use script::{SHOPAPI, Script, WEBSHOP};
 
 /// A state file younger than this leaves open whether a session without a pid file is alive (issue's rule).
 const STATE_FRESH: Duration = Duration::from_secs(60);
+/// A stage that a failed write did not let end is tried again after this long.
+const RETRY: Duration = Duration::from_secs(5);
 /// How many reviewers must approve.
 const COUNCIL_THRESHOLD: u64 = 2;
 
@@ -117,15 +119,17 @@ impl LokiProject {
     /// Does what is due.
     pub(super) fn step(&mut self, moment: Moment) -> Result<(), DemoError> {
         if moment.story >= self.stage_ends {
+            // Replaced by the next stage's end, but if a write fails: then this stage is left again later, not at once.
+            self.stage_ends = moment.story + RETRY;
             self.go_on(moment)?;
         }
         if self.stage == Stage::Working && moment.story >= self.tool_due {
-            self.use_tool(moment)?;
             self.tool_due = moment.story + between_ms(&mut self.rng, 800, 2200);
+            self.use_tool(moment)?;
         }
         if self.is_up() && moment.story >= self.monitor_due {
-            self.monitor_pass(moment)?;
             self.monitor_due = moment.story + between_ms(&mut self.rng, 2000, 6000);
+            self.monitor_pass(moment)?;
         }
         self.truth.session_status = self.session_status(moment.story);
         Ok(())

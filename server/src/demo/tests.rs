@@ -454,6 +454,31 @@ fn a_write_that_fails_is_counted_and_stops_no_other_part() {
 }
 
 #[test]
+fn a_folder_that_is_away_for_a_while_does_not_hold_the_story_up() {
+    let mut stage = Stage::new(4);
+    stage.ticks(20);
+    let queue = stage.shopapi().join(".loki/queue");
+    fs::remove_dir_all(&queue).unwrap();
+    for _ in 0..200 {
+        stage.clock.advance(TICK);
+        let _ = stage.demo.tick(stage.clock.wall());
+    }
+    let stuck = stage.demo.truth().loki["shopapi"].event_lines;
+    assert!(stuck < 40, "{stuck} lines while every iteration failed to start");
+    fs::create_dir_all(&queue).unwrap();
+    stage.ticks(200);
+    assert!(stage.demo.truth().loki["shopapi"].iterations_completed > 0);
+    let _ = fs::remove_file(stage.shopapi().join("src/scratch.py"));
+    for _ in 0..200 {
+        stage.clock.advance(TICK);
+        let _ = stage.demo.tick(stage.clock.wall());
+    }
+    let failed = stage.demo.truth().failed_ticks;
+    stage.ticks(100);
+    assert_eq!(stage.demo.truth().failed_ticks, failed);
+}
+
+#[test]
 fn a_running_demo_stops_at_once_and_its_last_truth_is_that_of_the_files() {
     let folder = folder();
     let running = Demo::create(folder.path(), 2, Arc::new(SystemClock::new())).unwrap().run().unwrap();

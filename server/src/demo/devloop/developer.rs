@@ -19,6 +19,17 @@ pub(super) enum Scratch {
     Moved,
 }
 
+impl Scratch {
+    fn next(self) -> Self {
+        match self {
+            Scratch::Absent => Scratch::Created,
+            Scratch::Created => Scratch::Modified,
+            Scratch::Modified => Scratch::Moved,
+            Scratch::Moved => Scratch::Absent,
+        }
+    }
+}
+
 impl DevloopProject {
     /// A file changes, and the bus says so.
     pub(super) fn save_a_file(&mut self, moment: Moment) -> Result<(), DemoError> {
@@ -33,25 +44,27 @@ impl DevloopProject {
     }
 
     pub(super) fn use_scratch(&mut self, moment: Moment) -> Result<(), DemoError> {
-        let (next, kind, path, destination) = match self.scratch {
+        let before = self.scratch;
+        // First of all, so that a file that somebody has taken away does not hold the story up for ever.
+        self.scratch = before.next();
+        let (kind, path, destination) = match before {
             Scratch::Absent => {
                 self.sources.write(SCRATCH[0], "VALUE = 1\n")?;
-                (Scratch::Created, "file:created", SCRATCH[0], None)
+                ("file:created", SCRATCH[0], None)
             }
             Scratch::Created => {
                 self.sources.write(SCRATCH[0], "VALUE = 2\n")?;
-                (Scratch::Modified, "file:modified", SCRATCH[0], None)
+                ("file:modified", SCRATCH[0], None)
             }
             Scratch::Modified => {
                 self.sources.rename(SCRATCH[0], SCRATCH[1])?;
-                (Scratch::Moved, "file:moved", SCRATCH[0], Some(SCRATCH[1]))
+                ("file:moved", SCRATCH[0], Some(SCRATCH[1]))
             }
             Scratch::Moved => {
                 self.sources.remove(SCRATCH[1])?;
-                (Scratch::Absent, "file:deleted", SCRATCH[1], None)
+                ("file:deleted", SCRATCH[1], None)
             }
         };
-        self.scratch = next;
         self.file_event(moment, kind, path, destination)
     }
 
@@ -96,9 +109,9 @@ impl DevloopProject {
                 "event_type": "pre_commit_check", "timestamp": stamp::seconds_z(moment.now),
                 "success": passed, "checks_run": 1,
             };
+            self.due.hook = moment.story + between_ms(&mut self.rng, 20_000, 45_000);
             self.log(&line)?;
             count_check(&mut self.truth.commits, passed);
-            self.due.hook = moment.story + between_ms(&mut self.rng, 20_000, 45_000);
             if passed && self.rng.u32(..100) < 60 {
                 self.due.push = Some(moment.story + between_ms(&mut self.rng, 3000, 8000));
             }
