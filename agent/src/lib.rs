@@ -4,9 +4,13 @@
 //! file changes ─> source ─> facts (redact, intern) ─> spool (journal, fsync) ─> uplink ══ gRPC ══> collector
 //! ```
 
+pub mod config;
 pub mod discovery;
 pub mod facts;
+pub mod identity;
 pub mod processes;
 pub mod project;
 pub mod sources;
+pub mod spool;
+pub mod uplink;
 pub mod watch;
