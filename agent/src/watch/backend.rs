@@ -86,7 +86,7 @@ pub(super) fn limit_of(refusal: &Refusal) -> Option<u64> {
 
 /// What to tell the operator: what is refused, what is done instead and what would help.
 pub(super) fn advice(refusal: &Refusal, folders: usize, limit: Option<u64>) -> String {
-    let instead = format!("{folders} folders are polled every {} s instead", POLL_INTERVAL.as_secs());
+    let instead = format!("polled every {} s instead: {folders} folders", POLL_INTERVAL.as_secs());
     let set_to = |more: u64| match limit {
         Some(limit) => format!("to at least {}", limit.saturating_add(more)),
         None => format!("by at least {more}"),

@@ -394,7 +394,7 @@ async fn past_the_limit_of_watches_paths_are_polled_until_there_is_room() {
 fn the_advice_names_the_limit_and_what_it_must_be() {
     let text = backend::advice(&Refusal::Watches, 12, Some(8192));
     assert!(text.contains("fs.inotify.max_user_watches to at least 8204"), "{text}");
-    assert!(text.contains("12 folders are polled every 2 s"), "{text}");
+    assert!(text.contains("polled every 2 s instead: 12 folders"), "{text}");
     let text = backend::advice(&Refusal::Instances, 3, Some(128));
     assert!(text.contains("fs.inotify.max_user_instances to at least 129"), "{text}");
     assert!(backend::advice(&Refusal::Watches, 12, None).contains("by at least 12"));
