@@ -9,7 +9,7 @@
 //! | a symlink | followed; a folder that was visited is not visited again, so loops end |
 //! | the home folder | no project: `~/.loki` and `~/.devloop` belong to the tools. It may be a folder of projects |
 //! | unreadable, gone | named in [`Skipped`]; the rest goes on |
-//! | a worktree that Loki Mode copied its state into | no Loki project ([`copies`]); counted in [`Skipped`] |
+//! | a worktree that Loki Mode copied its state into | no Loki project: its figures are the original's; counted in [`Skipped`] |
 //! | past [`Bounds::folders_max`] or [`Bounds::entries_max`] | the search ends, nearest folders first, and says so |
 //!
 //! A known project is lost when its tool says that it is not there, not when a search could not get to it.

@@ -144,7 +144,7 @@ fn missing_and_unreadable_folders_are_named_and_the_rest_goes_on() {
     write(home.join("file"), "");
     let closed = home.join("closed");
     loki_in(closed.join("inside"));
-    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0)).unwrap();
+    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o000)).unwrap();
     let roots = [home.join("gone"), home.join("file/below"), home.join("file"), home.clone()];
     let found = find_projects(&roots, TOOLS, &bounds());
     // The superuser may enter anything.

@@ -240,7 +240,7 @@ fn samples(facts: Facts) -> Vec<(String, String, ResourceSample)> {
         .map(|event| {
             let source = &batch.sources[event.source as usize];
             let Some(Kind::ResourceSample(sample)) = &event.kind else { panic!("{event:?}") };
-            (text(source.tool), text(source.project), sample.clone())
+            (text(source.tool), text(source.project), *sample)
         })
         .collect()
 }
