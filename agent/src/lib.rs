@@ -5,8 +5,12 @@
 //! ```
 
 pub mod config;
+pub mod discovery;
 pub mod facts;
 pub mod identity;
+pub mod processes;
+pub mod project;
 pub mod sources;
 pub mod spool;
 pub mod uplink;
+pub mod watch;
