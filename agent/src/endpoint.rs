@@ -21,6 +21,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::figures::Figures;
+use crate::uplink::stopped;
 
 /// What the page shows, filled by the runtime.
 #[derive(Debug)]
@@ -54,9 +55,7 @@ pub async fn serve(listener: TcpListener, path: &str, page: Arc<Page>, mut shutd
     if path != "/metrics" && path.starts_with('/') && path != "/health" && path != "/status" {
         router = router.route(path, get(metrics_page));
     }
-    let stopped = async move {
-        let _ = shutdown.wait_for(|stop| *stop).await;
-    };
+    let stopped = async move { stopped(&mut shutdown).await };
     if let Err(error) = axum::serve(listener, router.with_state(page)).with_graceful_shutdown(stopped).await {
         tracing::warn!(%error, "the local page stopped");
     }
@@ -83,7 +82,7 @@ pub async fn serve_guide_place(place: GuidePlace, page: Arc<Page>, mut shutdown:
         }
         tokio::select! {
             () = tokio::time::sleep(BUSY_PORT_RETRY) => {}
-            _ = shutdown.wait_for(|stop| *stop) => return,
+            () = stopped(&mut shutdown) => return,
         }
     }
 }

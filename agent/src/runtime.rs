@@ -23,15 +23,15 @@ use tokio::task::JoinSet;
 use crate::config::AgentConfig;
 use crate::discovery::{Bounds, Discovery, FoundProject, Skipped};
 use crate::endpoint::{self, GuidePlace, Page};
+use crate::facts::Facts;
 use crate::figures::{Figures, RuntimeCounters};
 use crate::identity::{self, IdentityError};
 use crate::processes::{self, ProcTable};
 use crate::project::{self, Machine};
-use crate::facts::Facts;
 use crate::sources::host::{self, HostSource, LiveTool};
 use crate::sources::{self, Moment, Source, ToolEnvironment, WatchedPath};
 use crate::spool::{Spool, SpoolError};
-use crate::uplink::{self, SharedSpool, Speaker, UplinkStatus};
+use crate::uplink::{self, SharedSpool, Speaker, UplinkStatus, stopped};
 use crate::watch::{ChangeSet, Changes, Watcher};
 
 mod local;
@@ -54,7 +54,9 @@ pub enum StartError {
     #[error(transparent)]
     Identity(#[from] IdentityError),
     /// The page's port.
-    #[error("cannot listen on {address} (agent.metrics_listen): {source}; is another agent running? Name another port or `off`")]
+    #[error(
+        "cannot listen on {address} (agent.metrics_listen): {source}; is another agent running? Name another port or `off`"
+    )]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -106,7 +108,8 @@ impl Agent {
         let instance = identity::new_instance()?;
         let aggregate = local::load(&spool, clock.as_ref());
         let (figures, figures_seen) = watch::channel(Figures::default());
-        let page = Arc::new(Page { aggregate: Mutex::new(aggregate), figures: figures_seen, clock: clock.clone() });
+        let page =
+            Arc::new(Page { aggregate: Mutex::new(aggregate), figures: figures_seen, clock: clock.clone() });
         let (watcher, changes) = Watcher::new();
         let machine = Machine::of_this_process();
         let spool: SharedSpool = Arc::new(tokio::sync::Mutex::new(spool));
@@ -117,12 +120,33 @@ impl Agent {
             let speaker = Speaker { instance, host: machine.host.clone(), user: machine.user.clone() };
             tasks.spawn(uplink::run(server, spool.clone(), speaker, status, shutdown.clone()));
         }
-        let host = config.host_samples.then(|| HostSlot { source: HostSource::new(&machine), due: clock.monotonic() });
+        let host = config
+            .host_samples
+            .then(|| HostSlot { source: HostSource::new(&machine), due: clock.monotonic() });
         let discovery = Discovery::new(config.watch.clone(), Bounds::default());
         let mut agent = Self {
-            config, clock, spool, slots: Vec::new(), host, discovery, skipped: Skipped::default(), machine, processes: ProcTable::new(), watcher,
-            changes, page, agent_id, epoch, figures, uplink_status, counters: RuntimeCounters::default(), tasks, shutdown,
-            guide_places: BTreeSet::new(), paused_until: None, metrics_address,
+            config,
+            clock,
+            spool,
+            slots: Vec::new(),
+            host,
+            discovery,
+            skipped: Skipped::default(),
+            machine,
+            processes: ProcTable::new(),
+            watcher,
+            changes,
+            page,
+            agent_id,
+            epoch,
+            figures,
+            uplink_status,
+            counters: RuntimeCounters::default(),
+            tasks,
+            shutdown,
+            guide_places: BTreeSet::new(),
+            paused_until: None,
+            metrics_address,
         };
         let variable = |name: &str| std::env::var(name).ok();
         agent.open_guide_place(endpoint::loki_guide_place(&variable));
@@ -151,7 +175,7 @@ impl Agent {
             tokio::select! {
                 change = self.changes.changed() => self.on_change(&change).await,
                 () = tokio::time::sleep(pause) => {}
-                _ = shutdown.wait_for(|stop| *stop) => break,
+                () = stopped(&mut shutdown) => break,
             }
             let now = self.clock.monotonic();
             if now >= rescan_due {
@@ -253,7 +277,8 @@ impl Agent {
     async fn spool_step(&mut self, index: usize, stepped: Stepped) {
         let (facts, position, step) = stepped.into_parts();
         let key = self.slots[index].key().to_owned();
-        let appended = self.spool.lock().await.append_step(&key, position.clone(), facts.into_builder()).await;
+        let appended =
+            self.spool.lock().await.append_step(&key, position.clone(), facts.into_builder()).await;
         let now = self.clock.monotonic();
         match appended {
             Ok(batch) => {
@@ -288,7 +313,8 @@ impl Agent {
         if facts.is_empty() {
             return;
         }
-        let appended = self.spool.lock().await.append_step(host::TOOL, Vec::new(), facts.into_builder()).await;
+        let appended =
+            self.spool.lock().await.append_step(host::TOOL, Vec::new(), facts.into_builder()).await;
         match appended {
             Ok(batch) => self.apply_locally(batch.as_ref()),
             // A sample that is not taken is not missed: the next one says what is then.
@@ -358,7 +384,8 @@ impl Agent {
 
     async fn end_sources(&mut self, lost: &FoundProject) {
         let is_lost = |slot: &Slot| slot.project().root == lost.root && lost.tools.contains(&slot.tool());
-        let (ended, kept): (Vec<Slot>, Vec<Slot>) = std::mem::take(&mut self.slots).into_iter().partition(is_lost);
+        let (ended, kept): (Vec<Slot>, Vec<Slot>) =
+            std::mem::take(&mut self.slots).into_iter().partition(is_lost);
         self.slots = kept;
         for mut slot in ended {
             tracing::info!(project = %slot.project().name, tool = slot.tool(), "watched no more");
@@ -373,7 +400,8 @@ impl Agent {
             };
             let Some(stepped) = slot.end(&moment, &self.config.privacy) else { continue };
             let (facts, position, _) = stepped.into_parts();
-            let appended = self.spool.lock().await.append_step(slot.key(), position, facts.into_builder()).await;
+            let appended =
+                self.spool.lock().await.append_step(slot.key(), position, facts.into_builder()).await;
             match appended {
                 Ok(batch) => self.apply_locally(batch.as_ref()),
                 Err(error) => tracing::warn!(%error, "the spool refused the end of a source"),
@@ -411,7 +439,8 @@ impl Agent {
     /// Everything is durable already; this only makes the next start quicker.
     async fn stop(mut self) -> Result<(), SpoolError> {
         self.publish_figures().await;
-        let ended = tokio::time::timeout(STOP_TIMEOUT, async { while self.tasks.join_next().await.is_some() {} });
+        let ended =
+            tokio::time::timeout(STOP_TIMEOUT, async { while self.tasks.join_next().await.is_some() {} });
         if ended.await.is_err() {
             self.tasks.abort_all();
         }
@@ -430,13 +459,19 @@ fn say_skipped(skipped: &Skipped) {
     }
     if skipped.unreadable > 0 {
         let first = &skipped.unreadable_first;
-        tracing::warn!(folders = skipped.unreadable, ?first, "folders could not be read, so projects in them are not seen");
+        tracing::warn!(
+            folders = skipped.unreadable,
+            ?first,
+            "folders could not be read, so projects in them are not seen"
+        );
     }
     for path in &skipped.worktree_copies {
         tracing::info!(path = %path.display(), "left out: a copy of another project's Loki Mode state, which would count twice");
     }
     if skipped.is_cut_short {
-        tracing::warn!("the watched folders hold too many folders to search all of them; watch narrower paths");
+        tracing::warn!(
+            "the watched folders hold too many folders to search all of them; watch narrower paths"
+        );
     }
 }
 

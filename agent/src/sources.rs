@@ -10,10 +10,11 @@ use muster::clock::{Monotonic, WallTime};
 
 use crate::facts::Facts;
 
+pub mod devloop;
 pub mod host;
 
 /// Every tool that is looked for in a project, in this order.
-pub const TOOLS: &[&dyn Tool] = &[];
+pub const TOOLS: &[&dyn Tool] = &[&devloop::DevLoop];
 
 /// A kind of tool that can be found in a project.
 pub trait Tool: Sync + fmt::Debug {
