@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 pub use io::PeerIo;
-pub use permits::{Permits, PerIp};
+pub use permits::{PerIp, Permits};
 
 use crate::figures::{Door, Figures, Refusal};
 
@@ -143,10 +143,7 @@ impl Default for Shortage {
 
 /// The peer went away between the kernel's queue and us: no reason to wait.
 fn is_of_the_peer(error: &std::io::Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted
-    )
+    matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset | ErrorKind::Interrupted)
 }
 
 /// Sets the socket up and does the TLS handshake, if there is one to do.

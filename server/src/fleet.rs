@@ -127,7 +127,8 @@ impl Fleet {
         let mut state = self.state.lock();
         let agent = state.agent(key);
         agent.heard_us = now.0;
-        agent.clock_ahead_us = i64::try_from(i128::from(heartbeat.wall_time_us) - i128::from(now.0)).unwrap_or(0);
+        agent.clock_ahead_us =
+            i64::try_from(i128::from(heartbeat.wall_time_us) - i128::from(now.0)).unwrap_or(0);
         agent.spool_bytes = heartbeat.spool_bytes;
         agent.spool_events = heartbeat.spool_events;
         agent.events_spooled = heartbeat.events_spooled;
@@ -155,8 +156,9 @@ impl Fleet {
         let rows = state.sessions.values().filter(|session| {
             selection.takes_team(&session.source.team) && selection.takes_project(&session.source.project)
         });
-        let connected =
-            |session: &Session| state.agents.get(&session.key().agent_key()).is_some_and(|agent| agent.connected);
+        let connected = |session: &Session| {
+            state.agents.get(&session.key().agent_key()).is_some_and(|agent| agent.connected)
+        };
         let mut page = Page::of(rows, selection, |session| session.key().cursor());
         for session in &mut page.rows {
             session.agent_connected = connected(session);

@@ -42,9 +42,9 @@ use tonic::{Request, Response, Status, Streaming};
 pub use admission::Admission;
 pub use registry::Registry;
 
+use crate::aggregate::View;
 use crate::credentials::{Caller, Credentials};
 use crate::figures::{Figures, StreamEnd};
-use crate::fleet::Fleet;
 
 /// Messages between a session and its connection: a window of verdicts and a few others.
 const OUTBOX_MESSAGES: usize = muster::limits::BATCHES_IN_FLIGHT_MAX as usize + 16;
@@ -65,8 +65,8 @@ pub struct Shared {
     pub admission: Arc<Admission>,
     /// Which agents speak.
     pub registry: Arc<Registry>,
-    /// What they say of themselves.
-    pub fleet: Arc<Fleet>,
+    /// Where is noted that they are there, and what they say of themselves.
+    pub view: Arc<View>,
     /// Counters.
     pub figures: Arc<Figures>,
     /// For latencies and skew.
@@ -128,7 +128,11 @@ fn authenticate<T>(shared: &Shared, peer: SocketAddr, request: &Request<T>) -> R
 }
 
 /// Tells a stream that there is no room when to come back.
-fn refuse(shared: &Shared, full: admission::Full, outbox: &mpsc::Sender<Result<v1::CollectorMessage, Status>>) {
+fn refuse(
+    shared: &Shared,
+    full: admission::Full,
+    outbox: &mpsc::Sender<Result<v1::CollectorMessage, Status>>,
+) {
     let end = match full {
         admission::Full::Streams => StreamEnd::StreamsMax,
         admission::Full::TeamStreams => StreamEnd::TeamStreamsMax,

@@ -91,7 +91,8 @@ impl Certificate {
     /// Settings of a listener that speaks `protocol` (ALPN).
     pub fn server_config(self: &Arc<Self>, protocol: &str) -> Result<Arc<rustls::ServerConfig>, TlsError> {
         let provider = Arc::new(ring::default_provider());
-        let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+        let builder =
+            rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
         let mut config = builder.with_no_client_auth().with_cert_resolver(self.clone());
         config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
         Ok(Arc::new(config))
@@ -163,9 +164,7 @@ fn load(files: &TlsFiles) -> Result<CertifiedKey, TlsError> {
     let certified = CertifiedKey::new(chain, signing);
     match certified.keys_match() {
         Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(certified),
-        Err(rustls::Error::InconsistentKeys(_)) => {
-            Err(TlsError::Mismatch { path: files.cert_file.clone() })
-        }
+        Err(rustls::Error::InconsistentKeys(_)) => Err(TlsError::Mismatch { path: files.cert_file.clone() }),
         Err(error) => Err(error.into()),
     }
 }
@@ -205,7 +204,8 @@ mod tests {
         let files = TlsFiles { cert_file: folder.join("cert.pem"), key_file: folder.join("key.pem") };
         let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("certificate");
         replace(&files.cert_file, issued.cert.pem().as_bytes(), Access::Umask).expect("write");
-        replace(&files.key_file, issued.signing_key.serialize_pem().as_bytes(), Access::Owner).expect("write");
+        replace(&files.key_file, issued.signing_key.serialize_pem().as_bytes(), Access::Owner)
+            .expect("write");
         files
     }
 

@@ -32,13 +32,8 @@ const LIMITS: [&str; 7] = [
     "series_per_family_max",
     "snapshot_interval_seconds",
 ];
-const JOURNAL: [&str; 5] = [
-    "segment_bytes_max",
-    "retention_bytes_max",
-    "retention_hours",
-    "reserve_bytes",
-    "commit_interval_us",
-];
+const JOURNAL: [&str; 5] =
+    ["segment_bytes_max", "retention_bytes_max", "retention_hours", "reserve_bytes", "commit_interval_us"];
 
 /// Refuses the first key that nobody reads. Text that is no TOML passes: serde reports it with its place.
 pub(super) fn check(text: &str) -> Result<(), ConfigError> {
@@ -73,8 +68,7 @@ fn table<'a>(parent: &'a DeTable<'_>, name: &str) -> Option<&'a DeTable<'a>> {
 }
 
 fn known_only(text: &str, prefix: &str, table: &DeTable<'_>, known: &[&str]) -> Result<(), ConfigError> {
-    let mut unknown: Vec<_> =
-        table.keys().filter(|key| !known.contains(&key.get_ref().as_ref())).collect();
+    let mut unknown: Vec<_> = table.keys().filter(|key| !known.contains(&key.get_ref().as_ref())).collect();
     unknown.sort_by_key(|key| key.span().start);
     let Some(key) = unknown.first() else { return Ok(()) };
     let before = text.get(..key.span().start).unwrap_or_default();
@@ -87,5 +81,8 @@ fn known_only(text: &str, prefix: &str, table: &DeTable<'_>, known: &[&str]) -> 
 
 fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
     let scored = known.iter().map(|candidate| (strsim::jaro_winkler(key, candidate), *candidate));
-    scored.filter(|(score, _)| *score >= LIKENESS_MIN).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
+    scored
+        .filter(|(score, _)| *score >= LIKENESS_MIN)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name)
 }

@@ -13,7 +13,7 @@ pub const STREAMS_MAX_DEFAULT: usize = 10_000;
 /// Streams of one team, so that one team cannot take all.
 pub const STREAMS_PER_TEAM_MAX_DEFAULT: usize = 5_000;
 /// Series of one family in one team (design.md section 6): past it there is one overflow series and a counter.
-pub const SERIES_PER_FAMILY_MAX_DEFAULT: usize = 10_000;
+pub const SERIES_PER_FAMILY_MAX_DEFAULT: usize = metrics::aggregate::SERIES_PER_FAMILY_MAX;
 /// How often the aggregate is saved: what a restart replays at most, besides the bytes bound.
 pub const SNAPSHOT_INTERVAL_DEFAULT: Duration = Duration::from_secs(30);
 

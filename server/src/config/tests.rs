@@ -59,7 +59,8 @@ fn flags_win_over_the_file() {
         http_listen: Some("127.0.0.1:7".parse().expect("address")),
         ..Default::default()
     };
-    let text = "[server]\ndata_dir = \"/file\"\nhttp_listen = \"127.0.0.1:6\"\ngrpc_listen = \"127.0.0.1:5\"\n";
+    let text =
+        "[server]\ndata_dir = \"/file\"\nhttp_listen = \"127.0.0.1:6\"\ngrpc_listen = \"127.0.0.1:5\"\n";
     let config = Config::parse(text, &overrides).expect("valid");
     assert_eq!(config.data_dir, PathBuf::from("/flag"));
     assert_eq!((config.http_listen.port(), config.grpc_listen.port()), (7, 5));

@@ -39,7 +39,13 @@ impl Fleet {
 }
 
 impl State {
-    fn push_run(&mut self, shared: &mut Shared<'_>, index: u32, event: &EventView<'_>, run: &v1::RunFinished) {
+    fn push_run(
+        &mut self,
+        shared: &mut Shared<'_>,
+        index: u32,
+        event: &EventView<'_>,
+        run: &v1::RunFinished,
+    ) {
         if self.runs.len() >= RUNS_MAX {
             self.runs.pop_front();
         }
@@ -130,7 +136,9 @@ impl Shared<'_> {
         let (view, key) = (self.view, &self.entry.key);
         let make = || {
             let source = view.source(index);
-            let text = |pick: fn(&muster::batch::SourceView<'_>) -> String| source.as_ref().map(pick).unwrap_or_default();
+            let text = |pick: fn(&muster::batch::SourceView<'_>) -> String| {
+                source.as_ref().map(pick).unwrap_or_default()
+            };
             Arc::new(Source {
                 team: key.team.clone(),
                 agent: key.agent,

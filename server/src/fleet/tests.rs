@@ -34,7 +34,11 @@ fn apply(fleet: &Fleet, key: &StreamKey, position: u64, first: u64, kinds: Vec<K
 }
 
 fn run() -> Kind {
-    Kind::RunFinished(v1::RunFinished { worker: 3, status: v1::RunStatus::Failure.into(), ..Default::default() })
+    Kind::RunFinished(v1::RunFinished {
+        worker: 3,
+        status: v1::RunStatus::Failure.into(),
+        ..Default::default()
+    })
 }
 
 fn session(status: v1::SessionStatus) -> Kind {

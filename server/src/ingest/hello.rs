@@ -73,9 +73,9 @@ pub(super) async fn begin(
     if outbox.send(Down::Welcome(welcome(&key, mark))).await.is_err() {
         return;
     }
-    shared.fleet.connected(&key, peer, &hello, shared.clock.wall());
+    shared.view.fleet.connected(&key, peer, &hello, shared.clock.wall());
     let is_current = Session::new(shared.clone(), caller, key.clone(), claim, inbound, outbox).run().await;
-    shared.fleet.disconnected(&key, Instance(hello.instance), shared.clock.wall(), is_current);
+    shared.view.fleet.disconnected(&key, Instance(hello.instance), shared.clock.wall(), is_current);
     tracing::info!(team = %key.team, agent = %key.agent, %peer, "agent disconnected");
 }
 

@@ -80,7 +80,11 @@ impl Registry {
     }
 
     /// Claims a key for a stream of this process.
-    pub(super) async fn claim(self: &Arc<Self>, key: &StreamKey, instance: Instance) -> Result<Claim, Cloned> {
+    pub(super) async fn claim(
+        self: &Arc<Self>,
+        key: &StreamKey,
+        instance: Instance,
+    ) -> Result<Claim, Cloned> {
         for _ in 0..ATTEMPTS {
             match self.look(key, instance) {
                 Found::Free(claim) => return Ok(claim),

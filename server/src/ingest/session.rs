@@ -161,7 +161,8 @@ impl Session {
         match message.kind {
             Some(Up::Batch(batch)) => self.take(batch),
             Some(Up::Heartbeat(heartbeat)) => {
-                self.shared.fleet.heartbeat(&self.key, &heartbeat, self.shared.clock.wall());
+                self.shared.view.heard.note(&self.key.team, self.key.agent);
+                self.shared.view.fleet.heartbeat(&self.key, &heartbeat, self.shared.clock.wall());
                 Ok(())
             }
             Some(Up::ProbeReply(reply)) => {
@@ -333,7 +334,8 @@ impl Session {
         };
         // What is not answered in time is known at the next start by its mark.
         let _ = timeout(DRAIN_TIMEOUT, drain).await;
-        let goodbye = v1::Goodbye { retry_after_ms: spread(STOP_RETRY), reason: "collector stops".to_owned() };
+        let goodbye =
+            v1::Goodbye { retry_after_ms: spread(STOP_RETRY), reason: "collector stops".to_owned() };
         let _ = self.outbox.send(Down::Goodbye(goodbye)).await;
     }
 }
