@@ -1,12 +1,11 @@
 //! `agent status` and `agent metrics`: what the running agent says of itself, over its local page.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::io::Write;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use clap::Args;
+use muster::page;
 
 use super::Failure;
 use crate::config::METRICS_LISTEN_DEFAULT;
@@ -37,11 +36,6 @@ pub struct MetricsArgs {
     /// Only lines that contain this text
     pattern: Option<String>,
 }
-
-/// The page is small and near.
-const PAGE_TIMEOUT: Duration = Duration::from_secs(5);
-/// A page of one machine is far smaller; more is not ours.
-const PAGE_BYTES_MAX: u64 = 64 << 20;
 
 pub(super) fn status(args: &StatusArgs) -> Result<ExitCode, Failure> {
     let body = get(&args.page.page, "/status").map_err(Failure::failed)?;
@@ -101,29 +95,9 @@ fn in_words(status: &serde_json::Value) -> String {
     rows.iter().map(|(name, value)| format!("{name:<10}{value}\n")).collect()
 }
 
-/// A plain GET over HTTP/1.0: one small page on loopback needs no client library.
 fn get(address: &str, path: &str) -> anyhow::Result<String> {
-    let target: SocketAddr = address
-        .to_socket_addrs()
-        .with_context(|| format!("{address:?} is not ADDRESS:PORT"))?
-        .next()
-        .ok_or_else(|| anyhow!("{address:?} has no address"))?;
-    let mut stream = TcpStream::connect_timeout(&target, PAGE_TIMEOUT).with_context(|| {
-        format!(
-            "no agent answers on {address}; start one with `muster agent run`, or name its page with --page"
-        )
-    })?;
-    stream.set_read_timeout(Some(PAGE_TIMEOUT))?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
-    let mut response = String::new();
-    stream.take(PAGE_BYTES_MAX).read_to_string(&mut response)?;
-    let (head, body) =
-        response.split_once("\r\n\r\n").ok_or_else(|| anyhow!("{address} does not speak HTTP"))?;
-    let status = head.split_whitespace().nth(1).unwrap_or_default();
-    if status != "200" {
-        return Err(anyhow!("{address}{path} answered {status}; is that an agent's page?"));
-    }
-    Ok(body.to_owned())
+    page::get(address, path)
+        .context("no page of an agent; start one with `muster agent run`, or name its page with --page")
 }
 
 /// A closed pipe (`| head`) is the reader's wish, not a failure.
