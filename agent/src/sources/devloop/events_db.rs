@@ -19,7 +19,7 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use muster::clock::{Clock, Monotonic, SystemClock};
+use muster::clock::{Clock, Monotonic, SystemClock, WallTime};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
@@ -59,6 +59,8 @@ pub(super) struct EventsDb {
     project: PathBuf,
     /// The state of the files that has been read to its end, or given up.
     done_with: Option<DatabaseStamp>,
+    /// That state was read from a copy, which is not made again for it.
+    done_from_copy: bool,
     copy: Option<(DatabaseStamp, PrivateCopy)>,
     copy_not_before: Monotonic,
 }
@@ -68,6 +70,13 @@ pub(super) struct EventsDb {
 struct DatabaseStamp {
     database: Stamp,
     companions: [Option<Stamp>; 2],
+}
+
+impl DatabaseStamp {
+    fn is_racy(&self, now: WallTime) -> bool {
+        let companions = self.companions.iter().flatten();
+        std::iter::once(&self.database).chain(companions).any(|stamp| stamp.is_racy(now))
+    }
 }
 
 /// What a look at the database gave.
@@ -125,7 +134,14 @@ pub(super) enum ReadError {
 impl EventsDb {
     /// The database at `path` in `project`.
     pub(super) fn new(path: PathBuf, project: PathBuf) -> Self {
-        Self { path, project, done_with: None, copy: None, copy_not_before: Monotonic::default() }
+        Self {
+            path,
+            project,
+            done_with: None,
+            done_from_copy: false,
+            copy: None,
+            copy_not_before: Monotonic::default(),
+        }
     }
 
     /// Reads the next rows after `cursor`.
@@ -141,23 +157,22 @@ impl EventsDb {
             Err(error) => return Look::Unreadable(error.into()),
         };
         let looked_at = self.done_with == Some(stamp);
-        if looked_at && (!moment.rescan || self.copy_is_needed().unwrap_or(true)) {
+        if stamp.database.bytes == 0 || looked_at && (!moment.rescan || self.done_from_copy) {
             return Look::Unchanged;
         }
-        if stamp.database.bytes == 0 {
-            return Look::Unchanged;
-        }
-        let mut read = match self.copy_is_needed() {
+        let mut read = match self.is_in_wal_mode() {
             Ok(false) => self.read_in_place(stamp, cursor, workers),
             Ok(true) => Err(ReadError::NeedsRecovery),
             Err(error) => Err(error.into()),
         };
-        if matches!(read, Err(ReadError::NeedsRecovery)) {
+        let by_copy = matches!(read, Err(ReadError::NeedsRecovery));
+        if by_copy {
             if let Some(wait) = self.copy_wait(stamp, moment) {
                 return Look::Later(wait);
             }
             read = self.read_from_copy(stamp, cursor, workers, moment);
         }
+        self.done_from_copy = by_copy;
         self.conclude(read, stamp, looked_at, moment)
     }
 
@@ -172,7 +187,7 @@ impl EventsDb {
             Ok(mut reading) => {
                 if !reading.more {
                     self.copy = None;
-                    let racy = stamp.database.is_racy(moment.wall);
+                    let racy = stamp.is_racy(moment.wall);
                     self.done_with = (!racy).then_some(stamp);
                     reading.again_in = racy.then_some(RACY_RETRY);
                 }
@@ -196,7 +211,7 @@ impl EventsDb {
 
     /// Whether the header says WAL mode. The file is not opened through SQLite for this: that would already create
     /// files beside it.
-    fn copy_is_needed(&self) -> io::Result<bool> {
+    fn is_in_wal_mode(&self) -> io::Result<bool> {
         let mut header = [0u8; 20];
         let mut file = File::open(&self.path)?;
         match file.read_exact(&mut header) {

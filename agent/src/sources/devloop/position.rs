@@ -1,4 +1,4 @@
-//! What has been read, as bytes: protobuf, so that fields can be added. At most about 75 KiB.
+//! What has been read, as bytes: protobuf, so that fields can be added. At most about 90 KiB.
 //!
 //! | part | bound |
 //! |---|---|
