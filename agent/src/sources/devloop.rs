@@ -343,9 +343,11 @@ impl DevLoopSource {
                 }
             }
         }
-        for ((name, now), said) in TIERS.iter().zip(self.tiers).zip(&mut self.said.tiers) {
+        // Log records are facts of their own, not gauges: a restart must not say them again.
+        for ((name, now), said) in TIERS.iter().zip(self.tiers).zip(&mut self.position.tiers_said) {
+            let now = now.unwrap_or_default();
             if now != *said {
-                context::state(name, now.unwrap_or_default(), report);
+                context::state(name, now, report);
                 *said = now;
             }
         }

@@ -41,6 +41,8 @@ const PAYLOAD_BYTES_MAX: usize = 1024 * 1024;
 const ROW_PAYLOAD_BYTES_MAX: i64 = 1024 * 1024;
 /// Largest payload of which anything is read.
 const ROW_PAYLOAD_BYTES_GIVEN_UP: i64 = 64 * 1024 * 1024;
+/// Longest id and event type.
+const NAME_BYTES_MAX: i64 = 256;
 /// Longest time inside one read transaction.
 const TRANSACTION_TIME_MAX: Duration = Duration::from_millis(250);
 /// How long SQLite waits for a lock by itself.
@@ -172,7 +174,8 @@ impl EventsDb {
             }
             read = self.read_from_copy(stamp, cursor, workers, moment);
         }
-        self.done_from_copy = by_copy;
+        // A copy that failed for want of space, say, is tried again on the next rescan.
+        self.done_from_copy = by_copy && !matches!(read, Err(ReadError::Io(_)));
         self.conclude(read, stamp, looked_at, moment)
     }
 
@@ -307,7 +310,10 @@ struct Schema {
 
 impl Schema {
     fn of(connection: &Connection) -> Result<Self, rusqlite::Error> {
-        let mut statement = connection.prepare("SELECT name FROM pragma_table_info('events')")?;
+        // A view of that name could be made to run for ever.
+        let columns = "SELECT column.name FROM sqlite_schema AS entry, pragma_table_info('events') AS column
+            WHERE entry.name = 'events' AND entry.type = 'table' LIMIT 256";
+        let mut statement = connection.prepare(columns)?;
         let columns =
             statement.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
         let has = |name: &str| columns.iter().any(|column| column == name);
@@ -321,7 +327,8 @@ impl Schema {
     fn select(&self) -> String {
         let created_at = if self.has_created_at { "created_at" } else { "NULL" };
         format!(
-            "SELECT rowid, id, type, timestamp, {created_at},
+            "SELECT rowid, CASE WHEN octet_length(id) <= {NAME_BYTES_MAX} THEN id END,
+                CASE WHEN octet_length(type) <= {NAME_BYTES_MAX} THEN type END, timestamp, {created_at},
                 CASE WHEN octet_length(payload) <= ?2 THEN payload
                      WHEN octet_length(payload) <= ?3 AND typeof(payload) = 'text' AND json_valid(payload) THEN
                         json_object(

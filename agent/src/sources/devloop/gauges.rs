@@ -10,7 +10,7 @@ use muster::clock::{Monotonic, WallTime};
 use muster::v1::event::Kind;
 use muster::v1::{ActiveFindings, FilesWatched, QueueDepth, ToolSettings, ToolState};
 
-use super::context::{self, Tier};
+use super::context;
 use super::position::Position;
 use super::report::Report;
 use super::watched_files::Walk;
@@ -24,7 +24,6 @@ pub(super) struct Said {
     pub active: Option<ActiveFindings>,
     pub settings: Option<(Vec<String>, f64)>,
     pub backlog: BTreeMap<String, u64>,
-    pub tiers: [Option<Tier>; 4],
     pub watched: Option<u64>,
     pub sampled: Option<Monotonic>,
 }
@@ -84,18 +83,18 @@ impl DevLoopSource {
         }
         self.said.sampled = Some(moment.monotonic);
         self.samples.state(&mut self.position.performance, report);
-        // A worker that is no longer enabled waits for nothing.
-        for worker in std::mem::take(&mut self.said.backlog).into_keys() {
-            if !self.backlog.contains_key(&worker) {
-                let depth = QueueDepth { worker: report.facts.word(&worker), depth: 0 };
+        let mut said = std::mem::replace(&mut self.said.backlog, self.backlog.clone());
+        for (worker, &depth) in &self.backlog {
+            if said.remove(worker) != Some(depth) {
+                let depth = QueueDepth { worker: report.facts.word(worker), depth };
                 report.facts.push(moment.wall, Kind::QueueDepth(depth));
             }
         }
-        for (worker, &depth) in &self.backlog {
-            let depth = QueueDepth { worker: report.facts.word(worker), depth };
+        // A worker that is no longer enabled waits for nothing.
+        for worker in said.into_keys() {
+            let depth = QueueDepth { worker: report.facts.word(&worker), depth: 0 };
             report.facts.push(moment.wall, Kind::QueueDepth(depth));
         }
-        self.said.backlog.clone_from(&self.backlog);
     }
 
     /// A project that never had a metrics block says nothing; one that lost it says so.

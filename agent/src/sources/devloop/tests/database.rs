@@ -77,6 +77,12 @@ impl Database {
         self.event(&format!("agent:{worker}:completed"), &run(worker, success))
     }
 
+    /// `worker` has handled all events up to now.
+    pub(super) fn handled(&mut self, worker: &str) {
+        let sql = "INSERT OR REPLACE INTO replay_state VALUES (?1, ?2, 0, 0)";
+        self.connection.execute(sql, params![worker, self.sequence]).expect("insert");
+    }
+
     /// Many runs in one transaction; every `failing`-th fails.
     pub(super) fn runs(&mut self, worker: &str, count: usize, failing: usize) {
         self.connection.execute_batch("BEGIN").expect("begin");

@@ -25,6 +25,7 @@ fn counted(reading: &Reading) -> impl PartialEq + std::fmt::Debug + use<> {
     (
         (runs, reading.findings.clone(), reading.dismissed, reading.fixed, reading.active),
         (reading.files_changed, reading.bus_events, reading.pushes.clone(), reading.commits.clone()),
+        reading.logs.clone(),
         (reading.build_saved_s, reading.developer_saved_s, reading.disk_bytes, reading.roundtrips_prevented),
     )
 }
@@ -214,6 +215,33 @@ fn a_live_database_in_wal_mode_is_followed_without_a_file_of_ours_beside_it() {
     watcher.step(true);
     assert_eq!(project.snapshot(), before);
     assert!(!project.state().join("events.db-shm").exists());
+}
+
+#[test]
+fn rows_of_an_earlier_life_of_devloop_wait_for_nobody() {
+    let project = Project::new();
+    project.write("agents.json", br#"{"agents": {"linter": {"enabled": true, "triggers": ["file:*"]}}}"#);
+    let mut database = Database::create(&project);
+    let change = json!({"path": "/a.py"});
+    for _ in 0..10 {
+        database.event("file:modified", &change);
+    }
+    database.handled("linter");
+    database.event("file:modified", &change);
+    let mut watcher = Watcher::of(&project);
+    watcher.drain();
+    assert_eq!(watcher.reading.depths["linter"], 1);
+    database.restart();
+    database.event("file:modified", &change);
+    database.handled("linter");
+    database.event("file:modified", &change);
+    database.event("file:modified", &change);
+    watcher.step(true);
+    assert_eq!(watcher.reading.depths["linter"], 2, "rows 4 to 11 are of the life before");
+    project.write("agents.json", br#"{"agents": {"linter": {"enabled": false}}}"#);
+    database.event("file:modified", &change);
+    watcher.step(true);
+    assert_eq!(watcher.reading.depths["linter"], 0, "a worker that is switched off waits for nothing");
 }
 
 #[test]
@@ -477,6 +505,27 @@ fn a_database_that_is_none_is_counted_once_and_does_not_keep_the_source_busy() {
         }
         assert_eq!(watcher.reading.read_errors, u64::from(!content.is_empty()), "{} bytes", content.len());
     }
+}
+
+#[test]
+fn a_flood_is_read_in_steps_that_each_fit_in_a_batch() {
+    let project = Project::new();
+    project.write("events.jsonl", "{\"event_type\":\"x\"}\n".repeat(40_000).as_bytes());
+    project.write("feedback/feedback.jsonl", "{\"feedback_type\":\"dismiss\"}\n".repeat(40_000).as_bytes());
+    let mut database = Database::create(&project);
+    let issues: Vec<_> = (0..40).map(|n| json!({"severity": format!("s{n}")})).collect();
+    database.connection.execute_batch("BEGIN").expect("begin");
+    for n in 0..1_000 {
+        let payload =
+            json!({"success": true, "message": "", "data": {"file": n.to_string(), "issues": issues}});
+        database.event("agent:custom:completed", &payload);
+    }
+    database.connection.execute_batch("COMMIT").expect("commit");
+    // The watcher seals what each step said.
+    let reading = read_all(&project);
+    assert_eq!(reading.logs_named("devloop.x").len(), 40_000);
+    assert_eq!(reading.dismissed, 40_000);
+    assert_eq!(reading.findings.values().sum::<u64>(), 40_000);
 }
 
 #[test]
