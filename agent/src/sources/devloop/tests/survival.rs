@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use muster::clock::{Clock, SystemClock, WallTime};
+use muster::clock::WallTime;
 use muster::v1::SessionStatus;
 use rusqlite::Connection;
 use serde_json::json;
@@ -134,14 +134,23 @@ fn a_locked_database_keeps_what_was_read_and_is_read_later() {
 fn a_change_right_after_a_read_is_not_missed_though_the_file_looks_the_same() {
     let project = Project::new();
     let mut database = Database::create(&project);
+    let path = project.state().join("events.db");
+    database.run("linter", true);
+    let bytes = fs::metadata(&path).expect("metadata").len();
+    let written = std::time::UNIX_EPOCH + Duration::from_micros(super::NOON.0 - 10_000);
+    let set_written = || {
+        let file = fs::File::options().write(true).open(&path).expect("open");
+        file.set_modified(written).expect("set the time");
+    };
+    set_written();
     let mut watcher = Watcher::of(&project);
-    for runs in 1..=20 {
-        database.run("linter", true);
-        watcher.wall = SystemClock::new().wall();
-        let step = watcher.step(false);
-        assert!(step.again_in.is_some_and(|wait| wait <= Duration::from_millis(100)), "{step:?}");
-        assert_eq!(watcher.reading.run_count(), runs);
-    }
+    assert_eq!(watcher.step(false).again_in, Some(Duration::from_millis(100)));
+    database.run("linter", true);
+    set_written();
+    assert_eq!(fs::metadata(&path).expect("metadata").len(), bytes);
+    watcher.wall.0 += 100_000;
+    assert_eq!(watcher.step(false).again_in, Some(Duration::from_secs(30)));
+    assert_eq!(watcher.reading.run_count(), 2);
 }
 
 #[test]
