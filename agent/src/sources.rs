@@ -10,8 +10,10 @@ use muster::clock::{Monotonic, WallTime};
 
 use crate::facts::Facts;
 
+pub mod loki;
+
 /// Every tool that is looked for in a project, in this order.
-pub const TOOLS: &[&dyn Tool] = &[];
+pub const TOOLS: &[&dyn Tool] = &[&loki::Loki];
 
 /// A kind of tool that can be found in a project.
 pub trait Tool: Sync + fmt::Debug {
