@@ -8,7 +8,7 @@ use muster::clock::{ManualClock, WallTime};
 use muster::ids::{AgentId, Epoch, Seq, SeqRange, StreamKey};
 
 use super::*;
-use crate::fs::{Fault, OpKind, SimFs, Trigger};
+use crate::fs::{CrashChoice, Fault, OpKind, SimFs, Trigger};
 use crate::{Config, Journal, Retention};
 
 fn key(agent: u8) -> StreamKey {
@@ -279,4 +279,101 @@ fn a_batch_meta_is_as_specified() {
         b"\x08\x07\x06\x05",
     ];
     assert_eq!(meta[..], expected.concat());
+}
+
+#[test]
+fn marks_larger_than_a_segment_do_not_begin_a_segment_for_each_batch() {
+    let fs = SimFs::new();
+    let (log, _) = open(&fs);
+    for n in 0..1500u64 {
+        let key = StreamKey { epoch: Epoch::try_from(n + 1).unwrap(), ..key(1) };
+        log.append(&key, batch(1, 3)).unwrap().wait().unwrap();
+    }
+    let before = log.journal().stats();
+    for n in 1..=200 {
+        log.append(&key(2), with_content(n, n, vec![3; 400].into())).unwrap().wait().unwrap();
+    }
+    let after = log.journal().stats();
+    assert!(after.segments - before.segments <= 5, "{before:?} {after:?}");
+}
+
+#[test]
+fn a_segment_that_a_crash_left_without_a_checkpoint_gets_one() {
+    let fs = SimFs::new();
+    let (log, _) = open(&fs);
+    for n in 1..=30 {
+        log.append(&key(1), with_content(n, n, vec![n as u8; 10_000].into())).unwrap().wait().unwrap();
+    }
+    let last = log.journal().segment_firsts().pop().unwrap();
+    drop(log);
+    let path = crate::segments::segment_path(Path::new("/log"), last.0);
+    let bytes = fs.contents()[&path].clone();
+    fs.put(&path, bytes[..1024 + 10].to_vec());
+    let (log, _) = open(&fs);
+    let before = log.high_water_mark(&key(1));
+    assert_eq!(log.journal().durable(), last, "the checkpoint is its first record");
+    drop(log);
+    let (log, recovery) = open(&fs);
+    assert_eq!(recovery.records_read, 0);
+    assert_eq!(log.high_water_mark(&key(1)), before);
+}
+
+/// Segments so small that a checkpoint comes every few batches.
+fn crowded() -> Config {
+    let mut config = config();
+    config.segment_bytes_max = 4096;
+    config.reserve_bytes = 0;
+    config.retention = Retention { bytes_max: Some(12 << 10), ..Retention::default() };
+    config
+}
+
+#[test]
+fn after_a_crash_anywhere_each_mark_is_what_the_log_has_and_nothing_answered_is_lost() {
+    let fs = SimFs::new();
+    let start = fs.copy();
+    fs.record();
+    let mut answered = Vec::new();
+    for life in 0..2u64 {
+        let (log, _) = open_with(&fs, crowded());
+        for n in life * 10 + 1..=life * 10 + 10 {
+            // Three streams in one group; each batch has two numbers.
+            let pending = [1, 2, 3].map(|agent| {
+                let content = vec![agent; 100 * agent as usize];
+                log.append(&key(agent), with_content(n * 2 - 1, n * 2, content.into())).unwrap()
+            });
+            for (agent, one) in [1, 2, 3].into_iter().zip(pending) {
+                assert_eq!(one.wait().unwrap(), appended(n * 2));
+                answered.push((agent, n * 2, fs.operations()));
+            }
+        }
+    }
+    for prefix in 0..=fs.operations() {
+        for round in 0..6 {
+            let seed = (prefix as u64) << 8 | round;
+            let mut random = seed;
+            let crashed = fs.crashed(&start, prefix, || {
+                random =
+                    random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                match (random >> 33) % 3 {
+                    0 => CrashChoice::Keep,
+                    1 => CrashChoice::Drop,
+                    _ => CrashChoice::Torn(random >> 7),
+                }
+            });
+            let (log, recovery) = open_with(&crashed, crowded());
+            assert_eq!((recovery.seqs_skipped, recovery.positions_lost), (0, 0), "seed {seed}: {recovery:?}");
+            assert!(recovery.has_checkpoint, "seed {seed}");
+            for agent in [1, 2, 3] {
+                let mark = log.high_water_mark(&key(agent)).durable.0;
+                let due = answered.iter().filter(|a| a.0 == agent && a.2 <= prefix).map(|a| a.1).max();
+                assert!(
+                    mark >= due.unwrap_or(0),
+                    "seed {seed}: agent {agent} was answered {due:?} and has {mark}"
+                );
+                let in_log = batches(&log).iter().filter(|b| b.0 == agent).map(|b| b.2).max();
+                assert!(in_log.is_none_or(|last| last == mark), "seed {seed}: {in_log:?} {mark}");
+                assert_eq!(put(&log, agent, mark + 1, mark + 2), appended(mark + 2), "seed {seed}");
+            }
+        }
+    }
 }

@@ -1,0 +1,117 @@
+//! What `muster` understands. One file a command.
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the configuration is not valid.
+
+mod check_config;
+mod metrics;
+mod serve;
+mod status;
+mod token;
+mod up;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::ConfigError;
+
+/// Muster gathers what coding agents and dev-loop tools do on every machine of a team.
+#[derive(Debug, Parser)]
+#[command(name = "muster", version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Collector and agent in one process on this machine: the quick start.
+    Up(up::Arguments),
+    /// Run the collector.
+    Serve(serve::Arguments),
+    /// The agent: watch projects on this machine.
+    #[command(subcommand)]
+    Agent(agent::cli::AgentCommand),
+    /// Show the fleet of a running collector: agents, lag, sessions.
+    Status(status::Arguments),
+    /// Print the metrics page of a running collector or agent.
+    Metrics(metrics::Arguments),
+    /// Make, list and revoke the credentials of teams.
+    Token(token::Arguments),
+    /// Check a configuration file without touching anything.
+    CheckConfig(check_config::Arguments),
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The configuration is not valid.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Anything else, in words.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl Cli {
+    /// Does what was asked for.
+    pub fn run(self) -> Result<ExitCode, Failure> {
+        match self.command {
+            Command::Up(arguments) => up::run(arguments),
+            Command::Serve(arguments) => serve::run(arguments),
+            Command::Agent(command) => return Ok(agent::cli::execute(command)),
+            Command::Status(arguments) => status::run(&arguments),
+            Command::Metrics(arguments) => metrics::run(&arguments),
+            Command::Token(arguments) => token::run(arguments),
+            Command::CheckConfig(arguments) => check_config::run(arguments),
+            Command::Completions { shell } => completions(shell),
+        }
+        .map(|()| ExitCode::SUCCESS)
+    }
+}
+
+impl Failure {
+    /// Anything that tells itself in words, with the reasons behind it.
+    pub fn other(error: impl std::error::Error) -> Self {
+        let mut words = error.to_string();
+        let mut source = error.source();
+        while let Some(inner) = source {
+            let inner_words = inner.to_string();
+            // Many errors tell their source themselves.
+            if !words.contains(&inner_words) {
+                words = format!("{words}: {inner_words}");
+            }
+            source = inner.source();
+        }
+        Self::Other(words)
+    }
+
+    /// The process's exit code.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Failure::Config(_) => ExitCode::from(3),
+            Failure::Other(_) => ExitCode::FAILURE,
+        }
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
+    use clap::CommandFactory;
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "muster", &mut script);
+    print(&String::from_utf8_lossy(&script))
+}
+
+/// Writes lines for the caller. A pipe that was closed early is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::other(error)),
+        _ => Ok(()),
+    }
+}
