@@ -3,8 +3,11 @@
 //! Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the configuration is not valid.
 
 mod check_config;
+mod metrics;
 mod serve;
+mod status;
 mod token;
+mod up;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -23,12 +26,26 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Collector and agent in one process on this machine: the quick start.
+    Up(up::Arguments),
     /// Run the collector.
     Serve(serve::Arguments),
+    /// The agent: watch projects on this machine.
+    #[command(subcommand)]
+    Agent(agent::cli::AgentCommand),
+    /// Show the fleet of a running collector: agents, lag, sessions.
+    Status(status::Arguments),
+    /// Print the metrics page of a running collector or agent.
+    Metrics(metrics::Arguments),
     /// Make, list and revoke the credentials of teams.
     Token(token::Arguments),
     /// Check a configuration file without touching anything.
     CheckConfig(check_config::Arguments),
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
 }
 
 /// Why a command failed.
@@ -44,12 +61,18 @@ pub enum Failure {
 
 impl Cli {
     /// Does what was asked for.
-    pub fn run(self) -> Result<(), Failure> {
+    pub fn run(self) -> Result<ExitCode, Failure> {
         match self.command {
+            Command::Up(arguments) => up::run(arguments),
             Command::Serve(arguments) => serve::run(arguments),
+            Command::Agent(command) => return Ok(agent::cli::execute(command)),
+            Command::Status(arguments) => status::run(&arguments),
+            Command::Metrics(arguments) => metrics::run(&arguments),
             Command::Token(arguments) => token::run(arguments),
             Command::CheckConfig(arguments) => check_config::run(arguments),
+            Command::Completions { shell } => completions(shell),
         }
+        .map(|()| ExitCode::SUCCESS)
     }
 }
 
@@ -76,6 +99,13 @@ impl Failure {
             Failure::Other(_) => ExitCode::FAILURE,
         }
     }
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
+    use clap::CommandFactory;
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "muster", &mut script);
+    print(&String::from_utf8_lossy(&script))
 }
 
 /// Writes lines for the caller. A pipe that was closed early is no failure.

@@ -1,12 +1,13 @@
 //! The collector and the operator's command line.
 //!
-//! [`serve::Server`] is the collector; [`cli`] is what `muster` understands.
+//! [`serve::Server`] is the collector; [`cli`] is what `muster` understands; [`demo`] is the living example of `muster up`.
 
 pub mod accept;
 pub mod aggregate;
 pub mod cli;
 pub mod config;
 pub mod credentials;
+pub mod demo;
 pub mod figures;
 pub mod fleet;
 pub mod http;

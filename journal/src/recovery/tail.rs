@@ -97,7 +97,8 @@ pub(super) fn repair(
         segment.mark(mark.position, mark.offset, config.segment_bytes_max);
     }
     let file = fs.open(&path, OpenMode::ReadWrite)?;
-    Ok(Active { file, first: segment.first, end: end.offset, allocated })
+    let head_end = SEGMENT_HEAD_BYTES as u64;
+    Ok(Active { file, first: segment.first, end: end.offset, allocated, head_end })
 }
 
 fn walk(
@@ -131,9 +132,7 @@ fn walk(
             Scan::Frame(frame) if frame.is_seal() => {
                 walk.note_hole(frame.head.position);
                 walk.note_synced(frame.head.synced, frame.offset);
-                // Not part of what is durable: the next group overwrites it. But bytes before it that were passed over
-                // are, so that it does not overwrite evidence.
-                walk.end.offset = walk.end.offset.max(frame.offset);
+                // Not part of what is durable: the next group overwrites it.
             }
             Scan::Frame(frame) => walk.take(&frame),
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use muster::clock::{Clock, SystemClock};
 
-use super::Failure;
+use super::{Failure, print};
 use crate::config::{Config, Overrides, default_config_path, environment};
 use crate::figures::Reload;
 use crate::serve::{RunError, Server};
@@ -84,6 +84,7 @@ async fn serve(arguments: &Arguments, config: Config, log: &LogReload) -> Result
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let mut signals = Signals::listen().map_err(Failure::other)?;
     let mut server = Server::start(config, clock).await.map_err(Failure::other)?;
+    print(&format!("ready grpc={} http={}\n", server.grpc_address, server.http_address))?;
     let broken = loop {
         tokio::select! {
             signal = signals.next() => match signal {

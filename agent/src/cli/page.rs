@@ -1,0 +1,109 @@
+//! `agent status` and `agent metrics`: what the running agent says of itself, over its local page.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Args;
+use muster::page;
+
+use super::Failure;
+use crate::config::METRICS_LISTEN_DEFAULT;
+
+/// Where the page is.
+#[derive(Debug, Clone, Args)]
+pub struct PageArgs {
+    /// The agent's page
+    #[arg(long, value_name = "ADDRESS", default_value = METRICS_LISTEN_DEFAULT, env = "MUSTER_METRICS_LISTEN")]
+    page: String,
+}
+
+/// Flags of `agent status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    #[command(flatten)]
+    page: PageArgs,
+    /// One JSON value, for programs
+    #[arg(long)]
+    json: bool,
+}
+
+/// Flags of `agent metrics`.
+#[derive(Debug, Args)]
+pub struct MetricsArgs {
+    #[command(flatten)]
+    page: PageArgs,
+    /// Only lines that contain this text
+    pattern: Option<String>,
+}
+
+pub(super) fn status(args: &StatusArgs) -> Result<ExitCode, Failure> {
+    let body = get(&args.page.page, "/status").map_err(Failure::failed)?;
+    if args.json {
+        return print(&body);
+    }
+    let status: serde_json::Value = serde_json::from_str(&body).map_err(Failure::failed)?;
+    print(&in_words(&status))
+}
+
+pub(super) fn metrics(args: &MetricsArgs) -> Result<ExitCode, Failure> {
+    let body = get(&args.page.page, "/metrics").map_err(Failure::failed)?;
+    let Some(pattern) = &args.pattern else { return print(&body) };
+    let lines: String =
+        body.lines().filter(|line| line.contains(pattern.as_str())).map(|l| format!("{l}\n")).collect();
+    print(&lines)
+}
+
+fn in_words(status: &serde_json::Value) -> String {
+    let number = |path: &str| status.pointer(path).and_then(serde_json::Value::as_u64).unwrap_or_default();
+    let text =
+        |path: &str| status.pointer(path).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+    let connected = status["connected"].as_bool().unwrap_or_default();
+    let mut rows = vec![
+        (
+            "server",
+            match (connected, text("/last_error")) {
+                (true, _) => format!("connected, team {}", text("/team")),
+                (false, error) if error.is_empty() => "not connected".to_owned(),
+                (false, error) => format!("not connected: {error}"),
+            },
+        ),
+        ("projects", format!("{} ({} sources)", number("/projects"), number("/sources"))),
+        (
+            "events",
+            format!(
+                "{} spooled, {} acknowledged, {} queued",
+                number("/events/spooled"),
+                number("/events/acked"),
+                number("/events/queued")
+            ),
+        ),
+        ("spool", format!("{} KiB", number("/spool/bytes") / 1024)),
+        ("memory", format!("{} KiB", number("/memory_bytes") / 1024)),
+    ];
+    if let Some(dropped) =
+        status.pointer("/events/dropped").and_then(|d| d.as_object()).filter(|d| !d.is_empty())
+    {
+        let reasons: Vec<String> =
+            dropped.iter().map(|(reason, events)| format!("{events} ({reason})")).collect();
+        rows.push(("dropped", reasons.join(", ")));
+    }
+    let trouble = text("/spool/trouble");
+    if !trouble.is_empty() {
+        rows.push(("trouble", trouble));
+    }
+    rows.iter().map(|(name, value)| format!("{name:<10}{value}\n")).collect()
+}
+
+fn get(address: &str, path: &str) -> anyhow::Result<String> {
+    page::get(address, path)
+        .context("no page of an agent; start one with `muster agent run`, or name its page with --page")
+}
+
+/// A closed pipe (`| head`) is the reader's wish, not a failure.
+pub(super) fn print(text: &str) -> Result<ExitCode, Failure> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::failed(error)),
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}

@@ -1,0 +1,84 @@
+//! `muster status`: the fleet of a running collector.
+
+use comfy_table::{Table, presets};
+use serde_json::Value;
+
+use super::{Failure, print};
+
+/// Arguments of `muster status`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The collector's pages.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9464", env = "MUSTER_HTTP")]
+    http: String,
+    /// One JSON value, for programs.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Rows that are shown to a person; programs get all.
+const ROWS_SHOWN_MAX: usize = 50;
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let agents = rows(&arguments.http, "agents")?;
+    let sessions = rows(&arguments.http, "sessions")?;
+    let ready = muster::page::get(&arguments.http, "/readyz");
+    if arguments.json {
+        let health = ready.map_or_else(|error| error.to_string(), |_| "ready".to_owned());
+        let all = serde_json::json!({ "health": health, "agents": agents, "sessions": sessions });
+        return print(&format!("{all}\n"));
+    }
+    let health = match ready {
+        Ok(_) => "ready".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let connected = agents.iter().filter(|agent| agent["connected"] == true).count();
+    let mut text =
+        format!("collector {}: {health}\n{} agents, {connected} connected\n", arguments.http, agents.len());
+    text += &table(&agents, &["team", "user", "host", "connected", "version", "spool_events"]);
+    let live: Vec<Value> =
+        sessions.into_iter().filter(|s| s["status"] == "running" || s["status"] == "paused").collect();
+    text += &format!("{} live sessions\n", live.len());
+    text += &table(&live, &["team", "user", "project", "tool", "session", "status", "iteration", "phase"]);
+    print(&text)
+}
+
+/// All rows of a list, page by page.
+fn rows(address: &str, list: &str) -> Result<Vec<Value>, Failure> {
+    let (mut rows, mut after) = (Vec::new(), String::new());
+    loop {
+        let path = format!("/api/v1/{list}?limit=1000{after}");
+        let body = muster::page::get(address, &path).map_err(|error| {
+            Failure::Other(format!(
+                "{error}; is the collector running? `muster up` or `muster serve` starts one"
+            ))
+        })?;
+        let mut page: Value = serde_json::from_str(&body).map_err(Failure::other)?;
+        if let Some(own) = page["rows"].as_array_mut() {
+            rows.append(own);
+        }
+        match page["next"].as_str() {
+            Some(next) => after = format!("&after={next}"),
+            None => return Ok(rows),
+        }
+    }
+}
+
+fn table(rows: &[Value], columns: &[&str]) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(columns.iter().map(|c| c.replace('_', " ")));
+    for row in rows.iter().take(ROWS_SHOWN_MAX) {
+        table.add_row(columns.iter().map(|column| match &row[*column] {
+            Value::String(text) => text.clone(),
+            Value::Bool(true) => "yes".to_owned(),
+            Value::Bool(false) => "no".to_owned(),
+            other => other.to_string(),
+        }));
+    }
+    let more = rows.len().saturating_sub(ROWS_SHOWN_MAX);
+    let rest = if more > 0 { format!("... and {more} more; --json has all\n") } else { String::new() };
+    format!("{table}\n{rest}")
+}
