@@ -106,7 +106,8 @@ impl Config {
             return wrong("dir", "is empty; name a folder".to_owned());
         }
         if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&self.segment_bytes_max) {
-            let problem = format!("{} is not {SEGMENT_BYTES_MIN} to {SEGMENT_BYTES_MAX}", self.segment_bytes_max);
+            let problem =
+                format!("{} is not {SEGMENT_BYTES_MIN} to {SEGMENT_BYTES_MAX}", self.segment_bytes_max);
             return wrong("segment_bytes_max", problem);
         }
         let least = FRAME_HEAD_BYTES as u32;

@@ -205,13 +205,11 @@ impl SegmentHead {
     /// From the first bytes of a segment; either copy will do.
     pub fn decode(bytes: &[u8]) -> Decoded<Self> {
         either_copy(bytes, |copy| match check_copy(copy, &SEGMENT_MAGIC) {
-            Decoded::Valid(copy) if le_u32(copy, 12) as usize == SEGMENT_HEAD_BYTES => {
-                Decoded::Valid(Self {
-                    journal_id: array(copy, 16),
-                    first: le_u64(copy, 32),
-                    created_wall_us: le_u64(copy, 40),
-                })
-            }
+            Decoded::Valid(copy) if le_u32(copy, 12) as usize == SEGMENT_HEAD_BYTES => Decoded::Valid(Self {
+                journal_id: array(copy, 16),
+                first: le_u64(copy, 32),
+                created_wall_us: le_u64(copy, 40),
+            }),
             Decoded::Newer(version) => Decoded::Newer(version),
             _ => Decoded::Damaged,
         })

@@ -91,7 +91,8 @@ impl Journal {
         config.validate()?;
         let opened = recovery::open(config, fs, clock)?;
         let shared = opened.shared;
-        let writer = opened.writer.spawn().map_err(|source| OpenError::Io { what: "start the writer", source })?;
+        let writer =
+            opened.writer.spawn().map_err(|source| OpenError::Io { what: "start the writer", source })?;
         Ok((Journal { shared, writer: Some(writer) }, opened.recovery))
     }
 

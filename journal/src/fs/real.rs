@@ -60,7 +60,10 @@ impl FileSystem for RealFs {
         Ok(Box::new(RealFile(options.open(path)?)))
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this is the layer that others go through; they sync the folder")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the layer that others go through; they sync the folder"
+    )]
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         std::fs::rename(from, to)
     }

@@ -1,0 +1,104 @@
+//! What waits for the writer: bounded by bytes, in the order of the appends.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::completion::{Completion, Outcome};
+use crate::error::{AppendError, Cause};
+use crate::format::frame_len;
+use crate::record::Record;
+
+/// What a queued unit costs besides its frames: queue, slot and allocations, roughly.
+const UNIT_OVERHEAD_BYTES: usize = 256;
+
+/// The records of one append.
+#[derive(Debug)]
+pub(crate) enum Records {
+    One(Record),
+    Many(Vec<Record>),
+}
+
+/// What is written together or not at all.
+pub(crate) struct Unit {
+    pub(crate) records: Records,
+    pub(crate) done: Arc<dyn Completion>,
+}
+
+/// What the log does with an append.
+#[derive(Debug, Clone)]
+pub(crate) enum Condition {
+    /// Takes it.
+    Open,
+    /// Refuses it: there was no room. `is_settled` once everything that was in flight has been told so.
+    DiskFull { is_settled: bool },
+    /// Refuses it for good.
+    Poisoned(Cause),
+}
+
+/// Units that wait, and whether more may come.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    pub(crate) units: VecDeque<Unit>,
+    /// Of units that wait and of units that are being written.
+    pub(crate) bytes: usize,
+    pub(crate) condition: Condition,
+    pub(crate) is_closing: bool,
+}
+
+impl Records {
+    pub(crate) fn as_slice(&self) -> &[Record] {
+        match self {
+            Records::One(record) => std::slice::from_ref(record),
+            Records::Many(records) => records,
+        }
+    }
+}
+
+impl Unit {
+    /// Bytes of its frames on disk.
+    pub(crate) fn frame_bytes(&self) -> u64 {
+        self.records.as_slice().iter().map(|r| frame_len(r.meta.len(), r.payload.len())).sum()
+    }
+
+    /// Bytes that it counts for in the queue.
+    pub(crate) fn queue_bytes(&self) -> usize {
+        self.frame_bytes() as usize + UNIT_OVERHEAD_BYTES
+    }
+
+    pub(crate) fn complete(&self, outcome: &Outcome) {
+        self.done.complete(outcome);
+    }
+}
+
+impl Queue {
+    pub(crate) fn new() -> Self {
+        Self { units: VecDeque::new(), bytes: 0, condition: Condition::Open, is_closing: false }
+    }
+
+    /// Takes the unit, if it fits. A single unit always fits an empty queue: the configuration sees to records, and
+    /// the caller of `commit` to how many.
+    pub(crate) fn push(&mut self, unit: Unit, bytes_max: usize) -> Result<(), AppendError> {
+        if self.is_closing {
+            return Err(AppendError::Closed);
+        }
+        match &self.condition {
+            Condition::Open => {}
+            Condition::DiskFull { .. } => return Err(AppendError::DiskFull),
+            Condition::Poisoned(cause) => return Err(AppendError::Poisoned(cause.clone())),
+        }
+        let bytes = unit.queue_bytes();
+        if self.bytes > 0 && self.bytes + bytes > bytes_max {
+            return Err(AppendError::Full);
+        }
+        self.bytes += bytes;
+        self.units.push_back(unit);
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Unit").field("records", &self.records.as_slice().len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,477 @@
+//! The one thread that writes: takes what is queued, writes it, syncs once, tells all of it.
+//!
+//! States: *open*; *disk full* (nothing is written until an append or a look at the health found room); *poisoned*
+//! (the thread has ended). A failure is told to everything that was queued before the next append is taken, so that
+//! nothing that was queued after a failed record can become durable without it.
+
+use std::io::{self, IoSlice};
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use muster::clock::WallTime;
+
+use crate::config::SyncMode;
+use crate::error::{AppendError, Cause, is_no_room};
+use crate::failpoint::failpoint;
+use crate::format::{FrameHead, FrameType, SEGMENT_HEAD_BYTES, Salt, SegmentHead};
+use crate::fs::{File, FileSystem, OpenMode, write_full};
+use crate::queue::{Condition, Unit};
+use crate::record::{Position, Record};
+use crate::segments::{Segment, segment_path};
+use crate::shared::Shared;
+
+/// The thread has no recursion and no large values on its stack.
+const STACK_BYTES: usize = 256 << 10;
+/// Payloads up to this size are copied next to their head: one buffer of the write instead of two.
+const COPY_BYTES_MAX: usize = 512;
+/// The buffer for heads and small payloads is given back when a group made it larger than this.
+const ARENA_BYTES_KEPT: usize = 256 << 10;
+
+/// Name of the file that is given up when the disk is full.
+pub(crate) const RESERVE_NAME: &str = "reserve";
+
+pub(crate) struct Writer {
+    shared: Arc<Shared>,
+    active: Active,
+    /// The position of the next record.
+    next: u64,
+    arena: Vec<u8>,
+}
+
+/// The segment that is written.
+pub(crate) struct Active {
+    pub(crate) file: Box<dyn File>,
+    pub(crate) first: u64,
+    /// Where the durable frames end and the next group begins.
+    pub(crate) end: u64,
+    /// Size of the file.
+    pub(crate) allocated: u64,
+}
+
+/// Why a group was not written.
+enum Failure {
+    NoRoom,
+    Broken(Cause),
+}
+
+/// A piece of the group: a range of the arena, or a payload where it is.
+enum Piece {
+    Arena(Range<usize>),
+    Payload(Bytes),
+}
+
+impl Writer {
+    pub(crate) fn new(shared: Arc<Shared>, active: Active, next: u64) -> Self {
+        Self { shared, active, next, arena: Vec::new() }
+    }
+
+    pub(crate) fn spawn(self) -> io::Result<JoinHandle<()>> {
+        let builder = std::thread::Builder::new().name("journal-writer".to_owned()).stack_size(STACK_BYTES);
+        builder.spawn(move || self.run())
+    }
+
+    fn run(mut self) {
+        while let Some(units) = self.take_group() {
+            if let Err(failure) = self.write_all(units) {
+                match failure {
+                    Failure::NoRoom => {
+                        if let Err(cause) = self.give_way() {
+                            return self.shared.poison(&cause);
+                        }
+                    }
+                    Failure::Broken(cause) => return self.shared.poison(&cause),
+                }
+            }
+        }
+        if let Err(error) = self.write_seal().and_then(|()| self.active.file.sync_data()) {
+            // Nothing is lost: the next opening will find the last group without proof, and write it again.
+            tracing::warn!(%error, "cannot seal the journal");
+        }
+    }
+
+    /// Waits for work, gathers, and takes all of it. None once the log is closed and nothing waits.
+    fn take_group(&mut self) -> Option<Vec<Unit>> {
+        let shared = &self.shared;
+        let mut queue = shared.queue.lock();
+        while queue.units.is_empty() {
+            if queue.is_closing {
+                return None;
+            }
+            shared.work.wait(&mut queue);
+        }
+        let interval = shared.config.commit_interval;
+        if !interval.is_zero() && !queue.is_closing && queue.bytes < shared.config.queue_bytes_max / 2 {
+            let deadline = shared.clock.monotonic().0 + interval;
+            // A wake-up is a new unit, not the end of the gathering. The bound on rounds is for clocks that stand.
+            for _ in 0..1024 {
+                let left = deadline.saturating_sub(shared.clock.monotonic().0);
+                if left.is_zero() || queue.is_closing || shared.work.wait_for(&mut queue, left).timed_out() {
+                    break;
+                }
+            }
+        }
+        Some(queue.units.drain(..).collect())
+    }
+
+    /// Writes units in groups, one a segment; tells each group when it is durable. On failure everything that is not
+    /// durable, and everything that is queued, has been told.
+    fn write_all(&mut self, units: Vec<Unit>) -> Result<(), Failure> {
+        let mut rest = units;
+        while !rest.is_empty() {
+            let written = self.prepare(&rest).and_then(|count| {
+                let group: Vec<Unit> = rest.drain(..count).collect();
+                self.write_group(&group).map_err(|failure| {
+                    rest.splice(0..0, group);
+                    failure
+                })
+            });
+            if let Err(failure) = written {
+                self.tell_failure(rest, &failure);
+                return Err(failure);
+            }
+        }
+        if self.shared.queue.lock().units.is_empty() {
+            // Proof that the group is synced. Without it recovery is only more careful, so a failure costs nothing.
+            let _ = self.write_seal();
+        }
+        Ok(())
+    }
+
+    /// Sees to the reserve and to a segment with room. How many of the units go into it.
+    fn prepare(&mut self, units: &[Unit]) -> Result<usize, Failure> {
+        if self.shared.config.reserve_bytes > 0 && !self.shared.counters.has_reserve.load(Ordering::Relaxed) {
+            match make_reserve(&self.shared) {
+                Err(error) if is_no_room(&error) => return Err(Failure::NoRoom),
+                Err(error) => tracing::warn!(%error, "cannot make the reserve file"),
+                Ok(()) => {}
+            }
+        }
+        let bytes_max = self.shared.config.segment_bytes_max;
+        let is_fresh = self.active.end <= SEGMENT_HEAD_BYTES as u64 || self.next == self.active.first;
+        if !is_fresh && self.active.end + units[0].frame_bytes() > bytes_max {
+            self.rotate()?;
+        }
+        let mut end = self.active.end;
+        let fits = units.iter().take_while(|unit| {
+            end += unit.frame_bytes();
+            end <= bytes_max
+        });
+        Ok(fits.count().max(1))
+    }
+
+    fn write_group(&mut self, group: &[Unit]) -> Result<(), Failure> {
+        let wall = self.shared.clock.wall();
+        let salt = self.shared.salt(self.active.first);
+        let records = group.iter().flat_map(|unit| {
+            let records = unit.records.as_slice();
+            records.iter().enumerate().map(|(i, record)| (record, i + 1 < records.len()))
+        });
+        let (pieces, count, bytes) = encode(&mut self.arena, salt, self.next, wall, records);
+        self.write_pieces(&pieces, bytes)?;
+        failpoint("before-sync");
+        self.sync("sync")?;
+        failpoint("after-sync-before-ack");
+        self.publish(count, bytes, wall);
+        let mut last = self.next - 1 - count;
+        let mut queue_bytes = 0;
+        for unit in group {
+            last += unit.records.as_slice().len() as u64;
+            queue_bytes += unit.queue_bytes();
+            unit.complete(&Ok(Position(last)));
+        }
+        let mut queue = self.shared.queue.lock();
+        queue.bytes = queue.bytes.saturating_sub(queue_bytes);
+        Ok(())
+    }
+
+    /// Writes the pieces at the durable end, where nobody reads yet.
+    fn write_pieces(&mut self, pieces: &[Piece], bytes: u64) -> Result<(), Failure> {
+        self.allocate_ahead(bytes);
+        let mut slices: Vec<IoSlice<'_>> = pieces
+            .iter()
+            .map(|piece| match piece {
+                Piece::Arena(range) => IoSlice::new(&self.arena[range.clone()]),
+                Piece::Payload(payload) => IoSlice::new(payload),
+            })
+            .collect();
+        let written = write_full(&*self.active.file, &mut slices, self.active.end);
+        written.map_err(|error| self.failure("write", &error))?;
+        self.active.allocated = self.active.allocated.max(self.active.end + bytes);
+        failpoint("after-write");
+        if self.arena.capacity() > ARENA_BYTES_KEPT {
+            self.arena = Vec::new();
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self, what: &'static str) -> Result<(), Failure> {
+        if self.shared.config.sync == SyncMode::Never {
+            return Ok(());
+        }
+        let path = segment_path(&self.shared.config.dir, self.active.first);
+        self.active.file.sync_data().map_err(|error| Failure::Broken(Cause::new(what, &path, &error)))?;
+        self.shared.counters.fsyncs.fetch_add(1, Ordering::Relaxed);
+        // A file without a name is gone after a restart, however well it is synced.
+        match self.active.file.is_linked() {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                let gone =
+                    io::Error::new(io::ErrorKind::NotFound, "the file was deleted while it was written");
+                Err(Failure::Broken(Cause::new("keep", &path, &gone)))
+            }
+            Err(error) => Err(Failure::Broken(Cause::new("look at", &path, &error))),
+        }
+    }
+
+    /// Lets readers see the group: first where it ends, then that it is durable.
+    fn publish(&mut self, count: u64, bytes: u64, wall: WallTime) {
+        let segment_bytes_max = self.shared.config.segment_bytes_max;
+        let mut segments = self.shared.segments.lock();
+        if let Some(segment) = segments.list.last_mut() {
+            segment.mark(self.next, self.active.end, segment_bytes_max);
+            segment.last = self.next + count - 1;
+            segment.end = self.active.end + bytes;
+            segment.last_wall_us = segment.last_wall_us.max(wall.0);
+        }
+        drop(segments);
+        self.active.end += bytes;
+        self.next += count;
+        self.shared.counters.records_appended.fetch_add(count, Ordering::Relaxed);
+        self.shared.counters.bytes_appended.fetch_add(bytes, Ordering::Relaxed);
+        self.shared.durable.advance(self.next - 1);
+    }
+
+    /// Closes the active segment and begins the next.
+    fn rotate(&mut self) -> Result<(), Failure> {
+        let old_path = segment_path(&self.shared.config.dir, self.active.first);
+        if !matches!(self.shared.is_dir_current(), Ok(true)) {
+            let moved = io::Error::new(io::ErrorKind::NotFound, "the folder was moved, deleted or replaced");
+            return Err(Failure::Broken(Cause::new("begin a segment in", &self.shared.config.dir, &moved)));
+        }
+        // The records are synced already; this only saves later openings work.
+        let sealed_end = self.active.end + crate::format::FRAME_HEAD_BYTES as u64;
+        let tidied = self.write_seal().and_then(|()| self.active.file.truncate(sealed_end));
+        if let Err(error) = tidied {
+            tracing::warn!(path = %old_path.display(), %error, "cannot seal a full segment");
+        } else {
+            self.active.allocated = sealed_end;
+        }
+        self.sync("sync")?;
+        failpoint("mid-rotate");
+        let head_records = self.shared.segment_head.lock().as_ref().map(|make| make()).unwrap_or_default();
+        let wall = self.shared.clock.wall();
+        let made = create_segment(&self.shared, self.next, wall, &head_records, &mut self.arena);
+        let (active, head_bytes) = made.map_err(|(path, error)| self.segment_failure(&path, &error))?;
+        self.shared.counters.fsyncs.fetch_add(1, Ordering::Relaxed);
+        let mut segment = Segment::new(self.next, SEGMENT_HEAD_BYTES as u64, wall.0);
+        segment.mark(self.next, SEGMENT_HEAD_BYTES as u64, self.shared.config.segment_bytes_max);
+        let mut segments = self.shared.segments.lock();
+        if let Some(closed) = segments.list.last_mut() {
+            closed.closed_at = Some(self.shared.clock.monotonic().0);
+        }
+        segments.list.push(segment);
+        drop(segments);
+        self.active = active;
+        if !head_records.is_empty() {
+            self.publish(head_records.len() as u64, head_bytes, wall);
+        }
+        crate::retention::apply(&self.shared);
+        Ok(())
+    }
+
+    /// Says on disk, unsynced, that everything before is synced. The next group overwrites it.
+    fn write_seal(&mut self) -> io::Result<()> {
+        let mut seal = Vec::with_capacity(crate::format::FRAME_HEAD_BYTES);
+        let salt = self.shared.salt(self.active.first);
+        seal_head(self.next - 1, self.shared.clock.wall()).encode(salt, &[], &mut seal);
+        write_full(&*self.active.file, &mut [IoSlice::new(&seal)], self.active.end)?;
+        self.active.allocated = self.active.allocated.max(self.active.end + seal.len() as u64);
+        Ok(())
+    }
+
+    /// Allocates the next piece of the segment if the group goes past what is allocated. Only an optimisation.
+    fn allocate_ahead(&mut self, bytes: u64) {
+        let config = &self.shared.config;
+        let needed = self.active.end + bytes;
+        if needed <= self.active.allocated || config.preallocate_bytes == 0 {
+            return;
+        }
+        let wanted = (needed + config.preallocate_bytes).min(config.segment_bytes_max.max(needed));
+        let (from, len) = (self.active.allocated, wanted - self.active.allocated);
+        if self.active.file.allocate(from, len).is_ok() {
+            self.active.allocated = wanted;
+        }
+    }
+
+    fn failure(&self, what: &'static str, error: &io::Error) -> Failure {
+        if is_no_room(error) {
+            return Failure::NoRoom;
+        }
+        Failure::Broken(Cause::new(what, &segment_path(&self.shared.config.dir, self.active.first), error))
+    }
+
+    /// A segment could not be begun. What there is of it is taken away, or it would be found half made.
+    fn segment_failure(&self, path: &std::path::Path, error: &io::Error) -> Failure {
+        if !is_no_room(error) {
+            return Failure::Broken(Cause::new("begin", path, error));
+        }
+        match self.shared.fs.unlink(path) {
+            Err(left) if left.kind() != io::ErrorKind::NotFound => {
+                Failure::Broken(Cause::new("take back", path, &left))
+            }
+            _ => Failure::NoRoom,
+        }
+    }
+
+    /// Refuses new appends, then tells all that were queued.
+    fn tell_failure(&self, units: Vec<Unit>, failure: &Failure) {
+        let error = match failure {
+            Failure::NoRoom => AppendError::DiskFull,
+            Failure::Broken(cause) => AppendError::Poisoned(cause.clone()),
+        };
+        let mut queue = self.shared.queue.lock();
+        queue.condition = match failure {
+            Failure::NoRoom => Condition::DiskFull { is_settled: false },
+            Failure::Broken(cause) => Condition::Poisoned(cause.clone()),
+        };
+        let queued = std::mem::take(&mut queue.units);
+        queue.bytes = 0;
+        drop(queue);
+        for unit in units.into_iter().chain(queued) {
+            unit.complete(&Err(error.clone()));
+        }
+    }
+
+    /// Cuts back what was written of the failed group, gives the reserve up, and lets appends look for room again.
+    fn give_way(&mut self) -> Result<(), Cause> {
+        let path = segment_path(&self.shared.config.dir, self.active.first);
+        self.active.file.truncate(self.active.end).map_err(|error| Cause::new("cut back", &path, &error))?;
+        self.active.allocated = self.active.end;
+        if self.shared.counters.has_reserve.swap(false, Ordering::Relaxed) {
+            let reserve = self.shared.config.dir.join(RESERVE_NAME);
+            if let Err(error) = self.shared.fs.unlink(&reserve) {
+                tracing::warn!(path = %reserve.display(), %error, "cannot give the reserve up");
+            }
+        }
+        let _ = self.write_seal();
+        self.shared.counters.disk_full_events.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(dir = %self.shared.config.dir.display(), "disk is full; appends are refused until there is room");
+        self.shared.queue.lock().condition = Condition::DiskFull { is_settled: true };
+        Ok(())
+    }
+}
+
+fn seal_head(position: u64, wall: WallTime) -> FrameHead {
+    FrameHead {
+        frame_type: FrameType::Seal,
+        kind: 0,
+        meta_len: 0,
+        payload_len: 0,
+        position,
+        wall_us: wall.0,
+        synced: position,
+        payload_crc: 0,
+    }
+}
+
+/// Lays the frames of `records` out, from position `next` on, each with whether its unit goes on. The pieces, how many
+/// records, how many bytes.
+fn encode<'a>(
+    arena: &mut Vec<u8>,
+    salt: Salt,
+    next: u64,
+    wall: WallTime,
+    records: impl Iterator<Item = (&'a Record, bool)>,
+) -> (Vec<Piece>, u64, u64) {
+    arena.clear();
+    let mut pieces = Vec::new();
+    let (mut count, mut bytes, mut start) = (0, 0, 0);
+    for (record, has_more) in records {
+        let head = FrameHead {
+            frame_type: if has_more { FrameType::RecordWithMore } else { FrameType::Record },
+            kind: record.kind,
+            // Both were checked when the record was queued.
+            meta_len: record.meta.len() as u16,
+            payload_len: record.payload.len() as u32,
+            position: next + count,
+            wall_us: wall.0,
+            synced: next - 1,
+            payload_crc: crc32c::crc32c(&record.payload),
+        };
+        head.encode(salt, &record.meta, arena);
+        if record.payload.len() <= COPY_BYTES_MAX {
+            arena.extend_from_slice(&record.payload);
+        } else {
+            pieces.push(Piece::Arena(start..arena.len()));
+            pieces.push(Piece::Payload(record.payload.clone()));
+            start = arena.len();
+        }
+        count += 1;
+        bytes += head.frame_len();
+    }
+    if start < arena.len() {
+        pieces.push(Piece::Arena(start..arena.len()));
+    }
+    (pieces, count, bytes)
+}
+
+/// Makes the segment that begins at `first`, durable with its name, its head and its first records.
+fn create_segment(
+    shared: &Shared,
+    first: u64,
+    wall: WallTime,
+    head_records: &[Record],
+    arena: &mut Vec<u8>,
+) -> Result<(Active, u64), (std::path::PathBuf, io::Error)> {
+    let path = segment_path(&shared.config.dir, first);
+    let made = (|| {
+        let file = new_segment_file(&*shared.fs, &path, shared.journal_id, first, wall)?;
+        let count = head_records.len();
+        let records = head_records.iter().enumerate().map(|(i, record)| (record, i + 1 < count));
+        let (pieces, _, bytes) = encode(arena, shared.salt(first), first, wall, records);
+        let mut slices: Vec<IoSlice<'_>> = pieces
+            .iter()
+            .map(|piece| match piece {
+                Piece::Arena(range) => IoSlice::new(&arena[range.clone()]),
+                Piece::Payload(payload) => IoSlice::new(payload),
+            })
+            .collect();
+        write_full(&*file, &mut slices, SEGMENT_HEAD_BYTES as u64)?;
+        file.sync_data()?;
+        shared.fs.sync_dir(&shared.config.dir)?;
+        let allocated = SEGMENT_HEAD_BYTES as u64 + bytes;
+        Ok((Active { file, first, end: SEGMENT_HEAD_BYTES as u64, allocated }, bytes))
+    })();
+    made.map_err(|error| (path, error))
+}
+
+/// A new segment's file with its head, not yet synced.
+pub(crate) fn new_segment_file(
+    fs: &dyn FileSystem,
+    path: &std::path::Path,
+    journal_id: crate::format::JournalId,
+    first: u64,
+    wall: WallTime,
+) -> io::Result<Box<dyn File>> {
+    let file = fs.open(path, OpenMode::Create)?;
+    let head = SegmentHead { journal_id, first, created_wall_us: wall.0 }.encode();
+    write_full(&*file, &mut [IoSlice::new(&head)], 0)?;
+    Ok(file)
+}
+
+/// Allocates the reserve. Half a reserve is taken away again.
+pub(crate) fn make_reserve(shared: &Shared) -> io::Result<()> {
+    let path = shared.config.dir.join(RESERVE_NAME);
+    let made = shared.fs.open(&path, OpenMode::Create).and_then(|file| {
+        file.allocate(0, shared.config.reserve_bytes)?;
+        file.sync_data()
+    });
+    match made {
+        Ok(()) => shared.counters.has_reserve.store(true, Ordering::Relaxed),
+        Err(_) => _ = shared.fs.unlink(&path),
+    }
+    made
+}

@@ -1,0 +1,107 @@
+//! The log over the system's own files.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use journal::fs::RealFs;
+use journal::{Config, Health, Journal, OpenError, Position, ReadItem, Record, Recovery};
+use muster::clock::SystemClock;
+
+fn config(dir: &std::path::Path) -> Config {
+    let mut config = Config::new(dir);
+    config.segment_bytes_max = 64 << 10;
+    config.record_bytes_max = 32 << 10;
+    config.queue_bytes_max = 1 << 20;
+    config.reserve_bytes = 64 << 10;
+    config.preallocate_bytes = 16 << 10;
+    config.read_block_bytes = 8 << 10;
+    config
+}
+
+fn open(dir: &std::path::Path) -> (Journal, Recovery) {
+    Journal::open(config(dir), Arc::new(RealFs), Arc::new(SystemClock::new())).unwrap()
+}
+
+fn record(n: u64, len: usize) -> Record {
+    let payload = Bytes::from(vec![n as u8; len]);
+    Record { kind: 1, meta: Bytes::from(n.to_le_bytes().to_vec()), payload }
+}
+
+fn positions(journal: &Journal, from: u64) -> Vec<u64> {
+    journal
+        .reader(Position(from))
+        .map(|item| match item.unwrap() {
+            ReadItem::Entry(entry) => {
+                assert_eq!(entry.meta[..], entry.position.0.to_le_bytes());
+                assert!(entry.payload.iter().all(|&b| b == entry.position.0 as u8));
+                entry.position.0
+            }
+            gap => panic!("{gap:?}"),
+        })
+        .collect()
+}
+
+#[test]
+fn what_was_committed_is_there_after_reopening_over_many_segments() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    {
+        let (journal, recovery) = open(&path);
+        assert!(recovery.is_new);
+        let pending: Vec<_> =
+            (1..=300).map(|n| journal.append(record(n, (n as usize * 37) % 3000)).unwrap()).collect();
+        for (i, pending) in pending.into_iter().enumerate() {
+            assert_eq!(pending.wait().unwrap(), Position(i as u64 + 1));
+        }
+        assert_eq!(positions(&journal, 0), (1..=300).collect::<Vec<_>>());
+        assert!(journal.stats().segments > 3);
+    }
+    let (journal, recovery) = open(&path);
+    assert_eq!(recovery, Recovery { last: Position(300), ..Recovery::default() });
+    assert_eq!(positions(&journal, 123), (124..=300).collect::<Vec<_>>());
+    assert_eq!(journal.commit(vec![record(301, 5), record(302, 6000)]).unwrap(), Position(302));
+    assert_eq!(positions(&journal, 299), [300, 301, 302]);
+    assert_eq!(journal.health(), Health::Ok);
+}
+
+#[test]
+fn a_second_opener_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (first, _) = open(dir.path());
+    let second = Journal::open(config(dir.path()), Arc::new(RealFs), Arc::new(SystemClock::new()));
+    assert!(matches!(second, Err(OpenError::Locked(_))), "{second:?}");
+    drop(first);
+    open(dir.path());
+}
+
+#[test]
+fn a_subscriber_learns_that_more_is_durable_and_that_the_log_is_closed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = open(dir.path());
+    let mut subscription = journal.subscribe();
+    let waiter = std::thread::spawn(move || {
+        let mut seen = Vec::new();
+        while let Some(position) = subscription.wait(Duration::from_secs(20)) {
+            seen.push(position);
+        }
+        seen
+    });
+    for n in 1..=3 {
+        journal.commit(vec![record(n, 10)]).unwrap();
+    }
+    drop(journal);
+    assert_eq!(waiter.join().unwrap().last(), Some(&Position(3)));
+}
+
+#[test]
+fn a_deleted_segment_poisons_instead_of_acknowledging_into_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = open(dir.path());
+    journal.commit(vec![record(1, 10)]).unwrap();
+    for entry in std::fs::read_dir(dir.path()).unwrap() {
+        std::fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    assert!(matches!(journal.commit(vec![record(2, 10)]), Err(journal::AppendError::Poisoned(_))));
+    assert!(matches!(journal.health(), Health::Poisoned(_)));
+}
