@@ -8,6 +8,7 @@ pub mod clock;
 pub mod credential;
 pub mod ids;
 pub mod limits;
+pub mod settings;
 
 /// The wire contract, generated from `proto/muster/v1`; the comments there are its documentation.
 // Generated code: its style is not ours to lint.

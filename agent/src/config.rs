@@ -1,0 +1,387 @@
+//! The agent's configuration: the section `[agent]` of one TOML file, checked in one place.
+//!
+//! Flags win, then `MUSTER_*` variables (clap reads both into [`Overrides`]), then the file, then the defaults here. What
+//! [`AgentConfig`] holds has been checked. An invalid file touches nothing: a spool with a backlog stays as it is.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use muster::credential::{Token, TokenError};
+use muster::settings::{UnknownKey, first_unknown_key};
+use serde::Deserialize;
+use tonic::transport::Uri;
+
+use crate::facts::{ContentField, Privacy};
+use crate::spool::{FullPolicy, SpoolConfig};
+use crate::uplink::{ServerConfig, TokenSource};
+
+/// Where the agent's own page is unless told otherwise.
+pub const METRICS_LISTEN_DEFAULT: &str = "127.0.0.1:9465";
+/// How often everything is looked at, whatever the notifications say.
+pub const RESCAN_INTERVAL_DEFAULT: Duration = Duration::from_secs(60);
+/// A configuration is a page of text; more is a mistake and is not read into memory.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// A checked configuration of the agent.
+#[derive(Debug, Clone)]
+pub struct AgentConfig {
+    /// The collector; `None`: spool and local page alone.
+    pub server: Option<ServerConfig>,
+    /// Projects and folders of projects.
+    pub watch: Vec<PathBuf>,
+    /// Names given to projects by their folder.
+    pub project_names: BTreeMap<PathBuf, String>,
+    /// The spool and its bounds.
+    pub spool: SpoolConfig,
+    /// Where the local page is; `None` keeps it off.
+    pub metrics_listen: Option<SocketAddr>,
+    /// What content may leave the machine.
+    pub privacy: Privacy,
+    /// How often everything is looked at.
+    pub rescan_interval: Duration,
+    /// Whether processes and the machine are measured.
+    pub host_samples: bool,
+}
+
+/// What flags and variables say; `None` and empty leave the file's word.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// See [`AgentConfig::server`].
+    pub server: Option<String>,
+    /// See [`AgentConfig::watch`].
+    pub watch: Vec<PathBuf>,
+    /// Where the agent keeps its identity and spool.
+    pub state_dir: Option<PathBuf>,
+    /// The file with the token.
+    pub token_file: Option<PathBuf>,
+    /// The token itself, from `MUSTER_TOKEN`.
+    pub token: Option<String>,
+    /// The CA's certificate.
+    pub ca_file: Option<PathBuf>,
+    /// See [`AgentConfig::metrics_listen`]; `off` keeps it off.
+    pub metrics_listen: Option<String>,
+    /// Plaintext to a server that is not on loopback is accepted.
+    pub insecure: bool,
+}
+
+/// Why a configuration is not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file could not be read.
+    #[error("cannot read configuration {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Not TOML, or a value of the wrong type. The text names line and column.
+    #[error("configuration is not valid: {0}")]
+    Syntax(String),
+    /// A key that nobody reads.
+    #[error("{0}")]
+    UnknownKey(UnknownKey),
+    /// A value that cannot be used.
+    #[error("{setting}: {problem}")]
+    Invalid {
+        /// The key with its section.
+        setting: &'static str,
+        /// What is wrong with it and what to do.
+        problem: String,
+    },
+    /// The token.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+}
+
+const SECTIONS: [&str; 4] = ["server", "agent", "history", "destination"];
+const AGENT: [&str; 13] = [
+    "server",
+    "watch",
+    "state_dir",
+    "token_file",
+    "ca_file",
+    "tls_name",
+    "insecure",
+    "metrics_listen",
+    "rescan_interval_seconds",
+    "host_samples",
+    "privacy",
+    "spool",
+    "projects",
+];
+const PRIVACY: [&str; 1] = ["include"];
+const SPOOL: [&str; 4] = ["bytes_max", "full_policy", "acked_bytes_max", "acked_hours_max"];
+
+#[derive(Debug, Default, Deserialize)]
+struct RawFile {
+    #[serde(default)]
+    agent: RawAgent,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct RawAgent {
+    server: Option<String>,
+    #[serde(default)]
+    watch: Vec<PathBuf>,
+    state_dir: Option<PathBuf>,
+    token_file: Option<PathBuf>,
+    ca_file: Option<PathBuf>,
+    tls_name: Option<String>,
+    #[serde(default)]
+    insecure: bool,
+    metrics_listen: Option<String>,
+    rescan_interval_seconds: Option<u64>,
+    host_samples: Option<bool>,
+    #[serde(default)]
+    privacy: RawPrivacy,
+    #[serde(default)]
+    spool: RawSpool,
+    /// `"/path" = "name"`.
+    #[serde(default)]
+    projects: BTreeMap<PathBuf, String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct RawPrivacy {
+    #[serde(default)]
+    include: Vec<ContentField>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct RawSpool {
+    bytes_max: Option<u64>,
+    full_policy: Option<FullPolicy>,
+    acked_bytes_max: Option<u64>,
+    acked_hours_max: Option<u64>,
+}
+
+impl AgentConfig {
+    /// Reads and checks a file; `None` is an empty one. `environment` looks variables up.
+    pub fn load(
+        path: Option<&Path>,
+        overrides: Overrides,
+        environment: &dyn Fn(&str) -> Option<PathBuf>,
+    ) -> Result<Self, ConfigError> {
+        let text = path.map(read_bounded).transpose()?.unwrap_or_default();
+        Self::parse(&text, overrides, environment)
+    }
+
+    /// Checks a file's text.
+    pub fn parse(
+        text: &str,
+        overrides: Overrides,
+        environment: &dyn Fn(&str) -> Option<PathBuf>,
+    ) -> Result<Self, ConfigError> {
+        for (section, known) in [
+            (&[][..], &SECTIONS[..]),
+            (&["agent"], &AGENT),
+            (&["agent", "privacy"], &PRIVACY),
+            (&["agent", "spool"], &SPOOL),
+        ] {
+            if let Some(unknown) = first_unknown_key(text, section, known) {
+                return Err(ConfigError::UnknownKey(unknown));
+            }
+        }
+        let file: RawFile = toml::from_str(text).map_err(|e| ConfigError::Syntax(e.to_string()))?;
+        file.agent.validate(overrides, environment)
+    }
+}
+
+impl RawAgent {
+    fn validate(
+        self,
+        overrides: Overrides,
+        environment: &dyn Fn(&str) -> Option<PathBuf>,
+    ) -> Result<AgentConfig, ConfigError> {
+        let state_dir = overrides
+            .state_dir
+            .clone()
+            .or(self.state_dir.clone())
+            .unwrap_or_else(|| default_state_dir(environment));
+        let metrics_listen = overrides.metrics_listen.clone().or(self.metrics_listen.clone());
+        let rescan_interval = match self.rescan_interval_seconds {
+            None => RESCAN_INTERVAL_DEFAULT,
+            Some(seconds @ 5..=3600) => Duration::from_secs(seconds),
+            Some(seconds) => {
+                return invalid("agent.rescan_interval_seconds", format!("{seconds} is not 5 to 3600"));
+            }
+        };
+        let watch = if overrides.watch.is_empty() { self.watch.clone() } else { overrides.watch.clone() };
+        Ok(AgentConfig {
+            server: self.server_config(&overrides)?,
+            watch,
+            spool: self.spool.validate(state_dir)?,
+            metrics_listen: listen_address(metrics_listen.as_deref().unwrap_or(METRICS_LISTEN_DEFAULT))?,
+            privacy: Privacy::including(self.privacy.include),
+            rescan_interval,
+            host_samples: self.host_samples.unwrap_or(true),
+            project_names: self.projects,
+        })
+    }
+
+    fn server_config(&self, overrides: &Overrides) -> Result<Option<ServerConfig>, ConfigError> {
+        let Some(address) = overrides.server.clone().or(self.server.clone()).filter(|a| !a.is_empty()) else {
+            return Ok(None);
+        };
+        let address = parse_server(&address)?;
+        let ca_file = overrides.ca_file.clone().or(self.ca_file.clone());
+        let token = match (&overrides.token, overrides.token_file.clone().or(self.token_file.clone())) {
+            (_, Some(path)) => {
+                // Read once now, so that a loose or damaged file is told at the start and not in a log line later.
+                Token::from_file(&path)?;
+                TokenSource::File(path)
+            }
+            (Some(text), None) => TokenSource::Given(Token::parse(text)?),
+            (None, None) => TokenSource::None,
+        };
+        let insecure = self.insecure || overrides.insecure;
+        if address.scheme_str() == Some("http") && !is_loopback(&address) && !insecure {
+            let problem = format!(
+                "{address} would carry credentials and telemetry in plaintext to another machine: use https://, or accept \
+                 it with insecure = true (--insecure)"
+            );
+            return invalid("agent.server", problem);
+        }
+        Ok(Some(ServerConfig { address, token, ca_file, tls_name: self.tls_name.clone() }))
+    }
+}
+
+impl RawSpool {
+    fn validate(&self, state_dir: PathBuf) -> Result<SpoolConfig, ConfigError> {
+        let defaults = SpoolConfig::new(state_dir);
+        let bytes_max = self.bytes_max.unwrap_or(defaults.bytes_max);
+        if bytes_max < SPOOL_BYTES_MIN {
+            return invalid("agent.spool.bytes_max", format!("{bytes_max} is less than {SPOOL_BYTES_MIN}"));
+        }
+        Ok(SpoolConfig {
+            bytes_max,
+            full_policy: self.full_policy.unwrap_or_default(),
+            acked_bytes_max: self.acked_bytes_max.unwrap_or(defaults.acked_bytes_max),
+            acked_age_max: self
+                .acked_hours_max
+                .map_or(defaults.acked_age_max, |hours| Duration::from_secs(hours.saturating_mul(3600))),
+            ..defaults
+        })
+    }
+}
+
+/// Two segments: with less, nothing could ever be dropped without dropping all.
+const SPOOL_BYTES_MIN: u64 = 32 << 20;
+
+/// The first of the usual places that has a file: XDG's, then the system's.
+pub fn default_config_path(environment: &dyn Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
+    let home = environment("XDG_CONFIG_HOME").or_else(|| Some(environment("HOME")?.join(".config")));
+    let places = [home.map(|h| h.join("muster/muster.toml")), Some(PathBuf::from("/etc/muster/muster.toml"))];
+    places.into_iter().flatten().find(|path| path.is_file())
+}
+
+/// A variable as a path; an empty one is as good as none.
+pub fn environment(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+fn default_state_dir(environment: &dyn Fn(&str) -> Option<PathBuf>) -> PathBuf {
+    if let Some(state) = environment("STATE_DIRECTORY") {
+        return state;
+    }
+    let state = environment("XDG_STATE_HOME").or_else(|| Some(environment("HOME")?.join(".local/state")));
+    state.unwrap_or_else(|| PathBuf::from("/var/lib")).join("muster/agent")
+}
+
+fn parse_server(address: &str) -> Result<Uri, ConfigError> {
+    let with_scheme = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
+    let uri: Option<Uri> = with_scheme.parse().ok();
+    match uri {
+        Some(uri) if matches!(uri.scheme_str(), Some("http" | "https")) && uri.port_u16().is_some() => {
+            Ok(uri)
+        }
+        _ => invalid("agent.server", format!("{address:?} is not http://HOST:PORT or https://HOST:PORT")),
+    }
+}
+
+fn is_loopback(address: &Uri) -> bool {
+    let host = address.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+fn listen_address(text: &str) -> Result<Option<SocketAddr>, ConfigError> {
+    if text == "off" {
+        return Ok(None);
+    }
+    let Ok(address) = text.parse::<SocketAddr>() else {
+        return invalid("agent.metrics_listen", format!("{text:?} is not ADDRESS:PORT or off"));
+    };
+    if !address.ip().is_loopback() {
+        let problem =
+            format!("{address} can be reached by other machines; the agent's page is for this machine alone");
+        return invalid("agent.metrics_listen", problem);
+    }
+    Ok(Some(address))
+}
+
+fn invalid<T>(setting: &'static str, problem: String) -> Result<T, ConfigError> {
+    Err(ConfigError::Invalid { setting, problem })
+}
+
+fn read_bounded(path: &Path) -> Result<String, ConfigError> {
+    use io::Read;
+    let io_error = |source| ConfigError::Io { path: path.to_owned(), source };
+    let mut text = String::new();
+    let file = std::fs::File::open(path).map_err(io_error)?;
+    file.take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(io_error)?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<AgentConfig, ConfigError> {
+        AgentConfig::parse(text, Overrides::default(), &|name| {
+            (name == "HOME").then(|| PathBuf::from("/home/dana"))
+        })
+    }
+
+    #[test]
+    fn an_empty_file_is_an_agent_without_a_server() {
+        let config = parse("").expect("defaults");
+        assert!(config.server.is_none());
+        assert_eq!(config.spool.state_dir, Path::new("/home/dana/.local/state/muster/agent"));
+        assert_eq!(config.metrics_listen, METRICS_LISTEN_DEFAULT.parse().ok());
+    }
+
+    #[test]
+    fn wrong_values_say_which_setting_and_what_to_do() {
+        for (text, words) in [
+            ("[agent]\nserver = \"http://collector.example:4317\"", "plaintext"),
+            ("[agent]\nserver = \"collector\"", "HOST:PORT"),
+            ("[agent]\nmetrics_listen = \"0.0.0.0:9465\"", "other machines"),
+            ("[agent]\nwacth = []", "did you mean `watch`"),
+            ("[agent.privacy]\ninclude = [\"everything\"]", "everything"),
+            ("[agnet]\n", "did you mean `agent`"),
+            ("[agent]\nrescan_interval_seconds = 0", "5 to 3600"),
+            ("[agent.spool]\nbytes_max = 1", "less than"),
+        ] {
+            let error = parse(text).expect_err(text).to_string();
+            assert!(error.contains(words), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let overrides = Overrides {
+            server: Some("127.0.0.1:4999".into()),
+            state_dir: Some("/tmp/x".into()),
+            metrics_listen: Some("off".into()),
+            ..Default::default()
+        };
+        let config = AgentConfig::parse("[agent]\nserver = \"http://127.0.0.1:1\"", overrides, &|_| None)
+            .expect("valid");
+        assert_eq!(config.server.expect("server").address.port_u16(), Some(4999));
+        assert_eq!(config.metrics_listen, None);
+    }
+}

@@ -1,0 +1,152 @@
+//! The agent's own page, for this machine alone: `/metrics`, `/health` and `/status`.
+//!
+//! The same page is served where the guides have it: on `LOKI_METRICS_PORT` (57374) with `LOKI_METRICS_ENABLED=true`, and
+//! on DevLoop's port and path when its `agents.json` enables them. A busy port there is a warning with the reason, and is
+//! tried again; it never stops the agent (Loki Mode's own dashboard sits on 57374).
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use metrics::{Aggregate, Format, PageRequest};
+use muster::clock::Clock;
+use parking_lot::Mutex;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::figures::Figures;
+
+/// What the page shows, filled by the runtime.
+#[derive(Debug)]
+pub struct Page {
+    /// The series of the watched tools.
+    pub aggregate: Mutex<Aggregate>,
+    /// The agent's own figures.
+    pub figures: watch::Receiver<Figures>,
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// A place where the guides promise the page.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GuidePlace {
+    /// Port on 127.0.0.1.
+    pub port: u16,
+    /// Path of the page, `/metrics` unless configured.
+    pub path: String,
+    /// Which setting asks for it, for the warning.
+    pub because: &'static str,
+}
+
+/// How long a busy port is left alone before it is tried again.
+const BUSY_PORT_RETRY: Duration = Duration::from_secs(60);
+
+/// Serves the page on a listener until `shutdown` turns true.
+pub async fn serve(listener: TcpListener, path: &str, page: Arc<Page>, mut shutdown: watch::Receiver<bool>) {
+    let mut router = Router::new().route("/health", get(health)).route("/status", get(status));
+    router = router.route("/metrics", get(metrics_page));
+    if path != "/metrics" && path.starts_with('/') && path != "/health" && path != "/status" {
+        router = router.route(path, get(metrics_page));
+    }
+    let stopped = async move {
+        let _ = shutdown.wait_for(|stop| *stop).await;
+    };
+    if let Err(error) = axum::serve(listener, router.with_state(page)).with_graceful_shutdown(stopped).await {
+        tracing::warn!(%error, "the local page stopped");
+    }
+}
+
+/// Serves the page at a guide's place as soon as its port is free.
+pub async fn serve_guide_place(place: GuidePlace, page: Arc<Page>, mut shutdown: watch::Receiver<bool>) {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, place.port));
+    let mut warned = false;
+    loop {
+        match TcpListener::bind(address).await {
+            Ok(listener) => {
+                tracing::info!(%address, path = %place.path, because = place.because, "serving the page where the guide has it");
+                return serve(listener, &place.path, page, shutdown).await;
+            }
+            Err(error) if !warned => {
+                tracing::warn!(
+                    %address, because = place.because, %error,
+                    "port is busy (Loki Mode's own dashboard may sit there); the page stays on metrics_listen, and the port is tried again"
+                );
+                warned = true;
+            }
+            Err(_) => {}
+        }
+        tokio::select! {
+            () = tokio::time::sleep(BUSY_PORT_RETRY) => {}
+            _ = shutdown.wait_for(|stop| *stop) => return,
+        }
+    }
+}
+
+/// The place that Loki Mode's guide promises, if its variables ask for it.
+pub fn loki_guide_place(variable: &dyn Fn(&str) -> Option<String>) -> Option<GuidePlace> {
+    if variable("LOKI_METRICS_ENABLED")?.trim() != "true" {
+        return None;
+    }
+    let port = match variable("LOKI_METRICS_PORT") {
+        None => LOKI_PORT_DEFAULT,
+        Some(text) => text.trim().parse().unwrap_or_else(|_| {
+            tracing::warn!(given = %text, used = LOKI_PORT_DEFAULT, "LOKI_METRICS_PORT is not a port");
+            LOKI_PORT_DEFAULT
+        }),
+    };
+    let path = variable("LOKI_METRICS_PATH").filter(|p| p.starts_with('/')).unwrap_or_else(|| "/metrics".to_owned());
+    Some(GuidePlace { port, path, because: "LOKI_METRICS_ENABLED=true" })
+}
+
+/// Where Loki Mode's guide has the page.
+const LOKI_PORT_DEFAULT: u16 = 57374;
+
+async fn metrics_page(State(page): State<Arc<Page>>, headers: HeaderMap) -> Response {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    let format = Format::negotiate(accept);
+    let request = PageRequest { format, ..PageRequest::default() };
+    let figures = page.figures.borrow().to_text();
+    let mut body = Vec::with_capacity(16 << 10);
+    page.aggregate.lock().render_with(&request, page.clock.wall(), &figures, &mut body);
+    ([(header::CONTENT_TYPE, format.content_type())], body).into_response()
+}
+
+async fn health(State(page): State<Arc<Page>>) -> Response {
+    let trouble = page.figures.borrow().spool_trouble;
+    let body = match trouble {
+        None => serde_json::json!({ "status": "healthy", "service": "muster-agent" }),
+        Some(reason) => serde_json::json!({ "status": "degraded", "service": "muster-agent", "reason": reason }),
+    };
+    (StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+}
+
+async fn status(State(page): State<Arc<Page>>) -> Response {
+    let figures = page.figures.borrow().clone();
+    ([(header::CONTENT_TYPE, "application/json")], figures.to_json().to_string()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(variables: &[(&str, &str)]) -> Option<GuidePlace> {
+        let variables: Vec<(String, String)> = variables.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
+        loki_guide_place(&|name| variables.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone()))
+    }
+
+    #[test]
+    fn loki_modes_variables_mean_what_its_guide_says() {
+        assert_eq!(place(&[]), None);
+        assert_eq!(place(&[("LOKI_METRICS_ENABLED", "false")]), None);
+        let default = place(&[("LOKI_METRICS_ENABLED", "true")]).expect("enabled");
+        assert_eq!((default.port, default.path.as_str()), (57374, "/metrics"));
+        let set = [("LOKI_METRICS_ENABLED", "true"), ("LOKI_METRICS_PORT", "9100"), ("LOKI_METRICS_PATH", "/m")];
+        let set = place(&set).expect("enabled");
+        assert_eq!((set.port, set.path.as_str()), (9100, "/m"));
+    }
+}

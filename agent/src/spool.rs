@@ -1,0 +1,447 @@
+//! The spool: what was observed and is not yet surely at the collector.
+//!
+//! # Promises
+//!
+//! - Events and the position of the source they came from are one journal record: after a crash both are there or neither.
+//! - Events are numbered from 1 without gaps within an epoch; the bytes of a batch never change.
+//! - What the collector acknowledged is kept for a bound (24 h or 256 MiB), so that a collector restored from an old
+//!   backup can be refilled. What it has not acknowledged is kept until [`SpoolConfig::bytes_max`]; then
+//!   [`FullPolicy`] decides, and each dropped event is counted.
+//! - A new epoch is one atomic write (`identity.json`): a crash before it leaves the old epoch whole, after it the new one.
+//!
+//! # Layout
+//!
+//! ```text
+//! <state_dir>/identity.json        agent id, epoch
+//! <state_dir>/spool/<epoch>/       a journal; cursor `uplink`: acknowledged, cursor `positions`: the newest checkpoint
+//! ```
+//!
+//! At the head of each new segment stands a checkpoint with all positions; the cursor `positions` keeps retention from
+//! taking the newest one.
+//!
+//! # Failures
+//!
+//! | failure | what happens |
+//! |---|---|
+//! | disk full | appends fail, sources wait at their last durable position and go on by themselves when there is room |
+//! | failed fsync | the journal is poisoned; every append fails until the agent is started again |
+//! | a damaged record | its events are lost, counted (`spool_damaged`); the uplink takes a new epoch behind it |
+//! | a damaged checkpoint | positions since the one before are read again from the records behind it |
+//! | the spool's folder is gone, the identity is not | a new epoch |
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use journal::{AppendError, Cursor, Journal, Pending, Position, ReadItem, Reader, Retention, SlowReader};
+use muster::batch::{BatchBuilder, BatchError, SealedBatch};
+use muster::clock::Clock;
+use muster::ids::Seq;
+use muster::limits::BATCH_BYTES_MAX;
+
+use crate::identity::{Identity, IdentityError};
+use crate::sources::POSITION_BYTES_MAX;
+
+mod epoch;
+pub mod record;
+mod recover;
+
+use record::{KIND_CHECKPOINT, KIND_STEP, SpoolRecord};
+
+/// Bounds of the spool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpoolConfig {
+    /// Where the agent keeps its state.
+    pub state_dir: PathBuf,
+    /// Most bytes of events that are not acknowledged.
+    pub bytes_max: u64,
+    /// What happens at `bytes_max`.
+    pub full_policy: FullPolicy,
+    /// Acknowledged segments are kept this long ...
+    pub acked_age_max: Duration,
+    /// ... or until there are this many bytes.
+    pub acked_bytes_max: u64,
+}
+
+/// What happens when the spool is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FullPolicy {
+    /// Sources wait. Their own files hold what is not read yet, so nothing is lost unless the tool deletes it.
+    #[default]
+    Block,
+    /// The oldest events that are not acknowledged are dropped and counted.
+    DropOldest,
+}
+
+impl SpoolConfig {
+    /// The defaults, in `state_dir`.
+    pub fn new(state_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            state_dir: state_dir.into(),
+            bytes_max: 1 << 30,
+            full_policy: FullPolicy::Block,
+            acked_age_max: Duration::from_secs(24 * 3600),
+            acked_bytes_max: 256 << 20,
+        }
+    }
+}
+
+/// Small segments let acknowledged ones go in small pieces; a step's record is far smaller.
+const SEGMENT_BYTES_MAX: u64 = 16 << 20;
+/// A record is one batch with one source's position, or all positions.
+const RECORD_BYTES_MAX: u32 = (BATCH_BYTES_MAX + 64 * POSITION_BYTES_MAX) as u32;
+/// The cursor is only a hint where to go on (the collector's mark is the truth), so it is not written for each ack.
+const CURSOR_EVERY_EVENTS: u64 = 10_000;
+
+/// Why the spool cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    /// The identity.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The journal does not open: another agent runs on this state directory, a newer format, no permission.
+    #[error(transparent)]
+    Open(#[from] journal::OpenError),
+    /// The journal takes no records.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// A cursor cannot be read or moved.
+    #[error(transparent)]
+    Cursor(#[from] journal::CursorError),
+    /// The journal cannot be read.
+    #[error(transparent)]
+    Read(#[from] journal::ReadError),
+    /// The facts of a step do not fit into a batch.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    /// A folder cannot be made or removed.
+    #[error("cannot use {}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// Events dropped, by reason, since the process started.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Drops(BTreeMap<&'static str, u64>);
+
+/// An open spool.
+#[derive(Debug)]
+pub struct Spool {
+    config: SpoolConfig,
+    clock: Arc<dyn Clock>,
+    identity: Identity,
+    journal: Arc<Journal>,
+    uplink_cursor: Cursor,
+    positions_cursor: Cursor,
+    positions: BTreeMap<String, Bytes>,
+    segment_first: Position,
+    last_seq: Seq,
+    first_seq: Seq,
+    acked: Acked,
+    /// (last seq, position) of batches appended and not acknowledged, thinned: where to set the cursor on an ack.
+    trail: std::collections::VecDeque<(Seq, Position)>,
+    drops: Drops,
+    /// Drops up to here are counted, so that a welcome that shows them does not count them again.
+    drops_counted_to: Seq,
+    events_spooled: u64,
+}
+
+/// How far the collector has told us that it is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Acked {
+    seq: Seq,
+    position: Position,
+    cursor_seq: Seq,
+}
+
+impl Spool {
+    /// Opens the spool of `config.state_dir`, or makes a new agent.
+    pub fn open(config: SpoolConfig, clock: Arc<dyn Clock>) -> Result<Self, SpoolError> {
+        recover::open(config, clock)
+    }
+
+    /// Spools what one source said in one step together with its position, and waits until it is durable. Answers the
+    /// batch; `None` when there were no events.
+    pub async fn append_step(
+        &mut self,
+        source: &str,
+        position: Vec<u8>,
+        facts: BatchBuilder,
+    ) -> Result<Option<SealedBatch>, SpoolError> {
+        self.make_room()?;
+        let batch = if facts.is_empty() { None } else { Some(facts.seal(self.last_seq.next())?) };
+        let position = Bytes::from(position);
+        let record = record::step(batch.as_ref(), &[(source, position.clone())]);
+        let at = self.journal.append(record)?.await?;
+        self.positions.insert(source.to_owned(), position);
+        if let Some(batch) = &batch {
+            self.last_seq = batch.seqs.last();
+            self.events_spooled += batch.seqs.count();
+            self.note_trail(batch.seqs.last(), at);
+        }
+        self.checkpoint_if_rotated().await?;
+        Ok(batch)
+    }
+
+    /// The last durable position of a source.
+    pub fn position_of(&self, source: &str) -> Option<&Bytes> {
+        self.positions.get(source)
+    }
+
+    /// Forgets the position of a source that is gone, with the next checkpoint.
+    pub fn forget(&mut self, source: &str) {
+        self.positions.remove(source);
+    }
+
+    /// Who this agent is.
+    pub fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// The collector has everything up to `seq`, durably.
+    pub fn acknowledge(&mut self, seq: Seq) -> Result<(), SpoolError> {
+        if seq <= self.acked.seq {
+            return Ok(());
+        }
+        self.acked.seq = seq;
+        while let Some(&(last, position)) = self.trail.front() {
+            if last > seq {
+                break;
+            }
+            self.acked.position = position;
+            self.trail.pop_front();
+        }
+        if seq.0 - self.acked.cursor_seq.0 >= CURSOR_EVERY_EVENTS || seq == self.last_seq {
+            self.store_cursor()?;
+        }
+        Ok(())
+    }
+
+    /// Reads batches whose events come after `seq`; what is acknowledged may be read again from the bound that is kept.
+    pub fn batches_after(&self, seq: Seq) -> BatchReader {
+        let from = if seq >= self.acked.seq { self.acked.position } else { Position::ZERO };
+        BatchReader { reader: self.journal.reader(from), after: seq }
+    }
+
+    /// Wakes when more is spooled.
+    pub fn subscribe(&self) -> journal::Subscription {
+        self.journal.subscribe()
+    }
+
+    /// Wall time, for a heartbeat.
+    pub fn wall(&self) -> muster::clock::WallTime {
+        self.clock.wall()
+    }
+
+    /// Events dropped so far.
+    pub fn drops(&self) -> &Drops {
+        &self.drops
+    }
+
+    /// Counts events that were dropped for `reason`.
+    pub fn count_drop(&mut self, reason: &'static str, events: u64) {
+        *self.drops.0.entry(reason).or_default() += events;
+    }
+
+    /// Events spooled since the process started.
+    pub fn events_spooled(&self) -> u64 {
+        self.events_spooled
+    }
+
+    /// Events that are not acknowledged.
+    pub fn events_queued(&self) -> u64 {
+        self.last_seq.0.saturating_sub(self.acked.seq.0.max(self.first_seq.0.saturating_sub(1)))
+    }
+
+    /// Highest seq that is acknowledged.
+    pub fn acked_seq(&self) -> Seq {
+        self.acked.seq
+    }
+
+    /// Last event ever spooled in this epoch.
+    pub fn last_seq(&self) -> Seq {
+        self.last_seq
+    }
+
+    /// First event that is still there; one past the last when none is.
+    pub fn first_seq(&self) -> Seq {
+        self.first_seq
+    }
+
+    /// Figures of the journal below.
+    pub fn journal_stats(&self) -> journal::Stats {
+        self.journal.stats()
+    }
+
+    /// Whether sources must wait: the spool is full and its policy is to block.
+    pub fn is_full(&self) -> bool {
+        self.config.full_policy == FullPolicy::Block && self.unacked_bytes() >= self.config.bytes_max
+    }
+
+    /// Takes a new epoch with the events after `keep_after`, renumbered from 1. The old spool is gone after it.
+    pub fn new_epoch(&mut self, keep_after: Seq) -> Result<(), SpoolError> {
+        epoch::switch(self, keep_after)
+    }
+
+    /// Applies the retention of acknowledged segments and finds what is left. For a slow timer.
+    pub fn retain(&mut self) -> Result<(), SpoolError> {
+        self.store_cursor()?;
+        self.journal.retain();
+        self.first_seq = recover::first_seq(&self.journal, self.last_seq)?;
+        Ok(())
+    }
+
+    fn unacked_bytes(&self) -> u64 {
+        if self.events_queued() == 0 { 0 } else { self.journal.stats().bytes }
+    }
+
+    fn make_room(&mut self) -> Result<(), SpoolError> {
+        if self.config.full_policy != FullPolicy::DropOldest || self.unacked_bytes() < self.config.bytes_max {
+            return Ok(());
+        }
+        // Half of the trail: dropping batch by batch would rewrite the cursor for each.
+        let Some(&(_, position)) = self.trail.get(self.trail.len() / 2) else { return Ok(()) };
+        self.trail.retain(|&(_, at)| at > position);
+        self.uplink_cursor.advance(position)?;
+        self.acked.position = position;
+        let kept_before = self.first_seq.0.max(self.acked.seq.next().0);
+        self.journal.retain();
+        self.first_seq = recover::first_seq(&self.journal, self.last_seq)?;
+        let dropped = self.first_seq.0.saturating_sub(kept_before);
+        if dropped > 0 {
+            self.count_drop("spool_full", dropped);
+            self.drops_counted_to = Seq(self.first_seq.0 - 1);
+            tracing::warn!(dropped, "spool is full; dropped the oldest events that were not acknowledged");
+        }
+        Ok(())
+    }
+
+    /// The collector lacks the events after `mark` and they are gone. Counts those that are not counted yet.
+    pub fn count_history_gone(&mut self, mark: Seq) {
+        let counted = self.drops_counted_to.max(mark);
+        let lost = (self.first_seq.0 - 1).saturating_sub(counted.0);
+        if lost > 0 {
+            self.count_drop("history_gone", lost);
+        }
+        self.drops_counted_to = Seq(self.first_seq.0 - 1);
+    }
+
+    fn store_cursor(&mut self) -> Result<(), SpoolError> {
+        self.uplink_cursor.advance(self.acked.position)?;
+        self.acked.cursor_seq = self.acked.seq;
+        Ok(())
+    }
+
+    /// Bounded: past the bound every other entry goes, which only makes the cursor lag.
+    fn note_trail(&mut self, seq: Seq, position: Position) {
+        const TRAIL_MAX: usize = 4096;
+        if self.trail.len() >= TRAIL_MAX {
+            let mut keep = false;
+            self.trail.retain(|_| {
+                keep = !keep;
+                keep
+            });
+        }
+        self.trail.push_back((seq, position));
+    }
+
+    async fn checkpoint_if_rotated(&mut self) -> Result<(), SpoolError> {
+        let Some(&newest) = self.journal.segment_firsts().last() else { return Ok(()) };
+        if newest == self.segment_first {
+            return Ok(());
+        }
+        let pending = self.append_checkpoint()?;
+        let at = pending.await?;
+        self.positions_cursor.advance(Position(at.0 - 1))?;
+        self.segment_first = newest;
+        Ok(())
+    }
+
+    fn append_checkpoint(&self) -> Result<Pending, AppendError> {
+        let positions: Vec<_> = self.positions.iter().map(|(name, p)| (name.as_str(), p.clone())).collect();
+        self.journal.append(record::checkpoint(self.last_seq, &positions))
+    }
+}
+
+impl Drops {
+    /// Reason and events.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        self.0.iter().map(|(reason, events)| (*reason, *events))
+    }
+}
+
+impl crate::uplink::SpoolFacts for Spool {
+    fn first_seq(&self) -> Seq {
+        self.first_seq
+    }
+
+    fn last_seq(&self) -> Seq {
+        self.last_seq
+    }
+
+    fn acked_seq(&self) -> Seq {
+        self.acked.seq
+    }
+
+    fn checksum_of_batch_ending_at(&self, last_seq: Seq) -> Option<u32> {
+        recover::checksum_of_batch_ending_at(&self.journal, last_seq)
+    }
+}
+
+/// Reads sealed batches in order.
+#[derive(Debug)]
+pub struct BatchReader {
+    reader: Reader,
+    after: Seq,
+}
+
+impl BatchReader {
+    /// The next batch after the last one; `None` at the end of what is durable for now.
+    pub fn next_batch(&mut self) -> Result<Option<SealedBatch>, journal::ReadError> {
+        while let Some(item) = self.reader.read()? {
+            // A gap shows as a hole in the numbers, which the uplink checks.
+            let ReadItem::Entry(entry) = item else { continue };
+            if entry.kind != KIND_STEP {
+                continue;
+            }
+            if let Ok(SpoolRecord { batch: Some(batch), .. }) = record::decode(&entry.meta, &entry.payload)
+                && batch.seqs.last() > self.after
+            {
+                self.after = batch.seqs.last();
+                return Ok(Some(batch));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn journal_config(config: &SpoolConfig, identity: Identity) -> journal::Config {
+    journal::Config {
+        segment_bytes_max: SEGMENT_BYTES_MAX,
+        record_bytes_max: RECORD_BYTES_MAX,
+        reserve_bytes: 1 << 20,
+        queue_bytes_max: 2 * RECORD_BYTES_MAX as usize,
+        retention: Retention {
+            age_max: Some(config.acked_age_max),
+            bytes_max: Some(config.acked_bytes_max.max(2 * SEGMENT_BYTES_MAX)),
+            slow_reader: SlowReader::Keep,
+        },
+        read_block_bytes: 64 << 10,
+        preallocate_bytes: 1 << 20,
+        ..journal::Config::new(spool_dir(&config.state_dir, identity))
+    }
+}
+
+fn spool_dir(state_dir: &Path, identity: Identity) -> PathBuf {
+    state_dir.join("spool").join(identity.epoch.to_string())
+}
+
+#[cfg(test)]
+mod tests;

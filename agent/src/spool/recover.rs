@@ -1,0 +1,191 @@
+//! Opening a spool: from the newest checkpoint on, positions and numbers are read back.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use journal::fs::RealFs;
+use journal::{Journal, Position, ReadError, ReadItem};
+use muster::clock::Clock;
+use muster::ids::Seq;
+
+use super::{
+    Acked, Drops, Identity, KIND_CHECKPOINT, KIND_STEP, Spool, SpoolConfig, SpoolError, journal_config,
+    record, spool_dir,
+};
+
+/// Opens the spool that the identity names, or a new one.
+pub(super) fn open(config: SpoolConfig, clock: Arc<dyn Clock>) -> Result<Spool, SpoolError> {
+    make_folder(&config.state_dir)?;
+    let identity = match Identity::load(&config.state_dir)? {
+        Some(identity) if spool_dir(&config.state_dir, identity).is_dir() => identity,
+        // The numbers of the lost spool are not known, so they cannot be gone on with.
+        Some(identity) => {
+            let identity = identity.next_epoch()?;
+            tracing::warn!(epoch = %identity.epoch, "the spool's folder is gone; starting a new epoch");
+            start(&config, identity)?
+        }
+        None => start(&config, Identity::new_random()?)?,
+    };
+    let spool = open_epoch(config, clock, identity)?;
+    remove_other_epochs(&spool.config.state_dir, identity);
+    Ok(spool)
+}
+
+/// The folder is there before the identity names it.
+fn start(config: &SpoolConfig, identity: Identity) -> Result<Identity, SpoolError> {
+    make_folder(&spool_dir(&config.state_dir, identity))?;
+    identity.store(&config.state_dir)?;
+    Ok(identity)
+}
+
+/// Opens the journal of one epoch and reads its state.
+pub(super) fn open_epoch(
+    config: SpoolConfig,
+    clock: Arc<dyn Clock>,
+    identity: Identity,
+) -> Result<Spool, SpoolError> {
+    let (journal, recovery) =
+        Journal::open(journal_config(&config, identity), Arc::new(RealFs), clock.clone())?;
+    if recovery.quarantined_records > 0 {
+        tracing::warn!(
+            records = recovery.quarantined_records,
+            "damaged records were set aside when the spool was opened"
+        );
+    }
+    let uplink_cursor = journal.cursor("uplink")?;
+    let positions_cursor = journal.cursor("positions")?;
+    let state = read_state(&journal, positions_cursor.position(), uplink_cursor.position())?;
+    let acked =
+        Acked { seq: state.acked_seq, position: uplink_cursor.position(), cursor_seq: state.acked_seq };
+    let mut spool = Spool {
+        first_seq: first_seq(&journal, state.last_seq)?,
+        segment_first: journal.segment_firsts().last().copied().unwrap_or(Position::ZERO),
+        journal: Arc::new(journal),
+        config,
+        clock,
+        identity,
+        uplink_cursor,
+        positions_cursor,
+        positions: state.positions,
+        last_seq: state.last_seq,
+        acked,
+        trail: Default::default(),
+        drops: Drops::default(),
+        drops_counted_to: Seq::ZERO,
+        events_spooled: 0,
+    };
+    for (seq, position) in state.trail {
+        spool.note_trail(seq, position);
+    }
+    Ok(spool)
+}
+
+#[derive(Default)]
+struct State {
+    positions: BTreeMap<String, bytes::Bytes>,
+    last_seq: Seq,
+    acked_seq: Seq,
+    trail: Vec<(Seq, Position)>,
+}
+
+fn read_state(journal: &Journal, checkpoint: Position, acked: Position) -> Result<State, ReadError> {
+    let mut state = State::default();
+    // Normally the checkpoint is the older of the two by at most one segment.
+    let mut reader = journal.reader(checkpoint.min(acked));
+    while let Some(item) = reader.read()? {
+        let ReadItem::Entry(entry) = item else { continue };
+        let Ok(read) = record::decode(&entry.meta, &entry.payload) else { continue };
+        match entry.kind {
+            KIND_CHECKPOINT => state.positions = read.positions.into_iter().collect(),
+            KIND_STEP => state.positions.extend(read.positions),
+            _ => continue,
+        }
+        state.last_seq = state.last_seq.max(read.last_seq);
+        if let Some(batch) = read.batch {
+            if entry.position <= acked {
+                state.acked_seq = batch.seqs.last();
+            } else {
+                state.trail.push((batch.seqs.last(), entry.position));
+            }
+        }
+    }
+    if state.acked_seq == Seq::ZERO {
+        state.acked_seq = last_seq_up_to(journal, acked)?;
+    }
+    Ok(state)
+}
+
+/// The last event at or before `position`; 0 when that is not kept any more or there is none.
+fn last_seq_up_to(journal: &Journal, position: Position) -> Result<Seq, ReadError> {
+    let mut last = Seq::ZERO;
+    let mut reader = journal.reader(Position::ZERO).skip_payloads();
+    while let Some(item) = reader.read()? {
+        let ReadItem::Entry(entry) = item else { continue };
+        if entry.position > position {
+            break;
+        }
+        if let Ok(meta) = record::decode_meta(&entry.meta) {
+            last = last.max(meta.last_seq);
+        }
+    }
+    Ok(last)
+}
+
+/// The first event that is still in the journal; one past the last when none is.
+pub(super) fn first_seq(journal: &Journal, last_seq: Seq) -> Result<Seq, ReadError> {
+    let mut reader = journal.reader(Position::ZERO).skip_payloads();
+    while let Some(item) = reader.read()? {
+        if let ReadItem::Entry(entry) = item
+            && let Ok(meta) = record::decode_meta(&entry.meta)
+            && let Some(seqs) = meta.seqs
+        {
+            return Ok(seqs.first());
+        }
+    }
+    Ok(last_seq.next())
+}
+
+/// Looks through the metas that are kept. Called once a stream begins, not for each batch.
+pub(super) fn checksum_of_batch_ending_at(journal: &Journal, last_seq: Seq) -> Option<u32> {
+    if last_seq == Seq::ZERO {
+        return None;
+    }
+    let mut reader = journal.reader(Position::ZERO).skip_payloads();
+    while let Ok(Some(item)) = reader.read() {
+        let ReadItem::Entry(entry) = item else { continue };
+        let Ok(meta) = record::decode_meta(&entry.meta) else { continue };
+        match meta.seqs {
+            Some(seqs) if seqs.last() == last_seq => return Some(meta.crc32c),
+            Some(seqs) if seqs.last() > last_seq => return None,
+            _ => {}
+        }
+    }
+    None
+}
+
+/// What a crash while switching epochs left behind. The identity is the truth.
+fn remove_other_epochs(state_dir: &Path, identity: Identity) {
+    let Ok(entries) = std::fs::read_dir(state_dir.join("spool")) else { return };
+    let current = spool_dir(state_dir, identity);
+    for entry in entries.flatten() {
+        if entry.path() != current
+            && let Err(error) = std::fs::remove_dir_all(entry.path())
+        {
+            tracing::warn!(path = %entry.path().display(), %error, "cannot remove the spool of an old epoch");
+        }
+    }
+}
+
+pub(super) fn make_folder(path: &Path) -> Result<(), SpoolError> {
+    let folder_error = |source: io::Error| SpoolError::Folder { path: path.to_owned(), source };
+    std::fs::create_dir_all(path).map_err(folder_error)?;
+    // What was observed on a developer's machine is nobody else's to read.
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)).map_err(folder_error)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,166 @@
+//! The uplink: carries the spool to the collector, and knows what arrived.
+//!
+//! It promises that every spooled event arrives and counts once, as long as the spool has it: what is not acknowledged is
+//! sent again, byte for byte, from the collector's own mark. It never blocks sources: they write to the spool, and the
+//! spool has its own bound.
+//!
+//! | failure | what happens |
+//! |---|---|
+//! | collector away, connection lost, silent peer | keepalive ends the connection within 30 s; reconnect with [`Backoff`] |
+//! | credential refused | reconnect at the slowest pace; the log and `status` say it in words |
+//! | throttled | everything unanswered is sent again after the time the collector named |
+//! | fenced, or another history at the mark | a new epoch with what is ours alone |
+//! | batch rejected for good | counted as dropped (`rejected`); the rest goes on in a new epoch |
+//!
+//! [`session`] decides, this module only carries.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use muster::ids::{Instance, Seq};
+use tokio::sync::{Mutex, watch};
+
+pub mod backoff;
+mod channel;
+pub mod session;
+mod stream;
+
+pub use backoff::Backoff;
+pub use channel::{ChannelError, ServerConfig, TokenSource};
+pub use session::SpoolFacts;
+
+use crate::spool::{Spool, SpoolError};
+
+/// The spool, between the runtime that fills it and the uplink that empties it.
+pub type SharedSpool = Arc<Mutex<Spool>>;
+
+/// What `status` and the metrics page say about the uplink.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UplinkStatus {
+    /// Whether a stream is open and welcomed.
+    pub connected: bool,
+    /// How the collector calls our team; "" before the first welcome.
+    pub team: String,
+    /// Why the last stream ended, in words.
+    pub last_error: Option<String>,
+    /// Streams opened since the process started.
+    pub connects: u64,
+    /// Events acknowledged since the process started.
+    pub events_acked: u64,
+    /// New epochs taken since the process started.
+    pub new_epochs: u64,
+}
+
+/// Who speaks.
+#[derive(Debug, Clone)]
+pub struct Speaker {
+    /// This start of the process.
+    pub instance: Instance,
+    /// The machine's name.
+    pub host: String,
+    /// The developer's login name.
+    pub user: String,
+}
+
+/// Why a stream ended, and when to come back.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// Connect again at once: a new epoch was taken.
+    NewEpoch,
+    /// The collector asked for this pause.
+    Retry(Duration),
+    /// Something went wrong; back off.
+    Lost(StreamError),
+    /// The process stops.
+    Shutdown,
+}
+
+/// What can go wrong with a stream.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StreamError {
+    #[error(transparent)]
+    Channel(#[from] ChannelError),
+    #[error("{}", describe(.0))]
+    Status(Box<tonic::Status>),
+    #[error("the collector did not answer within {0:?}")]
+    Silent(Duration),
+    #[error("the collector closed the stream")]
+    Closed,
+    #[error("the collector does not speak protocol {ours}, but {theirs}; update the older of the two")]
+    Protocol {
+        /// Our version.
+        ours: u32,
+        /// The collector's.
+        theirs: u32,
+    },
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+}
+
+/// Carries the spool until `shutdown` turns true. Never gives up.
+pub async fn run(
+    server: ServerConfig,
+    spool: SharedSpool,
+    speaker: Speaker,
+    status: watch::Sender<UplinkStatus>,
+    mut shutdown: watch::Receiver<bool>,
+) {
+    let mut backoff = Backoff::default();
+    let mut random = fastrand::Rng::with_seed(speaker.instance.0);
+    while !*shutdown.borrow() {
+        let end = stream::run(&server, &spool, &speaker, &status, &mut backoff, &mut shutdown).await;
+        status.send_modify(|s| s.connected = false);
+        let delay = match end {
+            End::Shutdown => return,
+            End::NewEpoch => {
+                status.send_modify(|s| s.new_epochs += 1);
+                Duration::ZERO
+            }
+            End::Retry(hint) => Backoff::after_hint(hint, random.f64()),
+            End::Lost(error) => {
+                let delay = backoff.next_delay(random.f64());
+                let words = error.to_string();
+                tracing::warn!(error = %words, retry_in_ms = delay.as_millis() as u64, "no connection to the collector");
+                status.send_modify(|s| s.last_error = Some(words));
+                delay
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            _ = shutdown.wait_for(|stop| *stop) => return,
+        }
+    }
+}
+
+/// A status in words for a person: what, and what to do.
+fn describe(status: &tonic::Status) -> String {
+    use tonic::Code;
+    match status.code() {
+        Code::Unauthenticated => {
+            "the collector does not accept our credential; ask for a new token (muster token create) and set token_file"
+                .to_owned()
+        }
+        Code::Unavailable => format!("the collector is not reachable: {}", status.message()),
+        code => format!("the collector answered {code:?}: {}", status.message()),
+    }
+}
+
+/// Reads the numbers a hello needs.
+async fn hello(spool: &SharedSpool, speaker: &Speaker) -> muster::v1::Hello {
+    let spool = spool.lock().await;
+    let identity = spool.identity();
+    let has_events = spool.first_seq() <= spool.last_seq();
+    muster::v1::Hello {
+        protocol_version: muster::limits::PROTOCOL_VERSION,
+        agent_id: identity.agent_id.as_bytes().to_vec(),
+        epoch: identity.epoch.get(),
+        instance: speaker.instance.0,
+        first_seq: if has_events { spool.first_seq().0 } else { Seq::ZERO.0 },
+        last_seq: spool.last_seq().0,
+        acked_seq: spool.acked_seq().0,
+        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        host: speaker.host.clone(),
+        user: speaker.user.clone(),
+        os: std::env::consts::OS.to_owned(),
+    }
+}

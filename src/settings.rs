@@ -1,0 +1,79 @@
+//! Unknown keys in a configuration file: where they stand, and which known key they are most like.
+//!
+//! An unknown key is always an error: a misspelt `retention_byts_max` that is passed over in silence is found when the
+//! disk is full.
+
+use std::fmt;
+
+use toml::de::{DeTable, DeValue};
+
+/// A spelling this much alike is worth naming (Jaro-Winkler, 0 to 1).
+const LIKENESS_MIN: f64 = 0.75;
+
+/// A key that nobody reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownKey {
+    /// Where it stands, from 1.
+    pub line: usize,
+    /// The key with its section.
+    pub key: String,
+    /// The known key that it is most like.
+    pub nearest: Option<String>,
+}
+
+impl fmt::Display for UnknownKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: unknown key `{}`", self.line, self.key)?;
+        match &self.nearest {
+            Some(nearest) => write!(f, "; did you mean `{nearest}`?"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The first key of a section that is not among `known`. `section` is a path such as `["server", "tls"]`, the empty path
+/// is the file itself. Text that is no TOML and a section that is not there have no unknown key: whoever reads the
+/// values reports those with their place.
+pub fn first_unknown_key(text: &str, section: &[&str], known: &[&str]) -> Option<UnknownKey> {
+    let document = DeTable::parse(text).ok()?;
+    let mut table = document.get_ref();
+    for name in section {
+        match table.get(*name)?.get_ref() {
+            DeValue::Table(inner) => table = inner,
+            _ => return None,
+        }
+    }
+    let mut unknown: Vec<_> = table.keys().filter(|key| !known.contains(&key.get_ref().as_ref())).collect();
+    unknown.sort_by_key(|key| key.span().start);
+    let key = unknown.first()?;
+    let before = text.get(..key.span().start).unwrap_or_default();
+    let path = section.iter().copied().chain([key.get_ref().as_ref()]).collect::<Vec<_>>();
+    Some(UnknownKey {
+        line: before.bytes().filter(|b| *b == b'\n').count() + 1,
+        key: path.join("."),
+        nearest: nearest(key.get_ref(), known).map(str::to_owned),
+    })
+}
+
+/// The known word that `given` is most like, if any is like it.
+pub fn nearest<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
+    let scored = known.iter().map(|candidate| (strsim::jaro_winkler(given, candidate), *candidate));
+    scored
+        .filter(|(score, _)| *score >= LIKENESS_MIN)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_key_is_named_with_its_line_and_the_nearest_known_one() {
+        let text = "[agent]\nserver = \"x\"\n\nwach = []\n";
+        let unknown = first_unknown_key(text, &["agent"], &["server", "watch"]).expect("unknown");
+        assert_eq!(unknown.to_string(), "line 4: unknown key `agent.wach`; did you mean `watch`?");
+        assert_eq!(first_unknown_key(text, &["agent"], &["server", "wach"]), None);
+        assert_eq!(first_unknown_key(text, &["server"], &[]), None);
+    }
+}
