@@ -89,19 +89,19 @@ impl Collector {
         found.unwrap_or_else(|_| panic!("waited {deadline:?} in vain for {what}; the page is\n{}", last.text))
     }
 
-    /// All items of a paged list of the API.
+    /// All rows of a paged list of the API.
     #[track_caller]
-    pub fn list(&self, path: &str, items: &str) -> Vec<Value> {
-        let (mut all, mut cursor) = (Vec::new(), String::new());
+    pub fn rows(&self, path: &str) -> Vec<Value> {
+        let (mut all, mut after) = (Vec::new(), String::new());
         loop {
             let separator = if path.contains('?') { '&' } else { '?' };
-            let page = self.get(&format!("{path}{separator}{cursor}")).json();
+            let page = self.get(&format!("{path}{separator}limit=500{after}")).json();
             all.extend(
-                page[items].as_array().unwrap_or_else(|| panic!("no {items} in {page}")).iter().cloned(),
+                page["rows"].as_array().unwrap_or_else(|| panic!("no rows in {page}")).iter().cloned(),
             );
             match page["next"].as_str() {
-                Some(next) if !next.is_empty() => cursor = format!("cursor={}", http::encode(next)),
-                _ => return all,
+                Some(next) => after = format!("&after={}", http::encode(next)),
+                None => return all,
             }
         }
     }

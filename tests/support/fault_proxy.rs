@@ -18,7 +18,7 @@ pub enum Fault {
     /// Takes what the client sends and hands it on, but keeps the answers: after the cut the client cannot know what
     /// arrived.
     LoseReplies,
-    /// Reads and writes nothing, and closes nothing.
+    /// Reads and writes nothing of connections that are open by now, and closes nothing. New ones pass.
     BlackHole,
     /// Accepts new connections and closes them at once; open ones are cut.
     Refuse,
@@ -38,6 +38,8 @@ struct Shared {
     fault: watch::Sender<Fault>,
     /// Raised at each cut; a connection older than the count ends.
     cuts: watch::Sender<u64>,
+    /// Connections with a smaller number are in the black hole.
+    swallowed: watch::Sender<usize>,
     accepted: Mutex<Vec<Instant>>,
     bytes_up: AtomicU64,
     replies_lost: AtomicU64,
@@ -53,6 +55,7 @@ impl FaultProxy {
             target: Mutex::new(target),
             fault: watch::Sender::new(Fault::Pass),
             cuts: watch::Sender::new(0),
+            swallowed: watch::Sender::new(0),
             accepted: Mutex::new(Vec::new()),
             bytes_up: AtomicU64::new(0),
             replies_lost: AtomicU64::new(0),
@@ -67,8 +70,12 @@ impl FaultProxy {
                 let accept = async {
                     loop {
                         let Ok((client, _)) = listener.accept().await else { continue };
-                        for_thread.accepted.lock().unwrap().push(Instant::now());
-                        tokio::spawn(connection(client, for_thread.clone()));
+                        let number = {
+                            let mut accepted = for_thread.accepted.lock().unwrap();
+                            accepted.push(Instant::now());
+                            accepted.len() - 1
+                        };
+                        tokio::spawn(connection(client, for_thread.clone(), number));
                     }
                 };
                 let gone = async {
@@ -83,7 +90,13 @@ impl FaultProxy {
     }
 
     pub fn set(&self, fault: Fault) {
-        self.shared.fault.send_replace(fault);
+        match fault {
+            Fault::BlackHole => {
+                let open = self.shared.accepted.lock().unwrap().len();
+                self.shared.swallowed.send_replace(open);
+            }
+            other => drop(self.shared.fault.send_replace(other)),
+        }
         if fault == Fault::Refuse {
             self.cut();
         }
@@ -121,7 +134,7 @@ impl Drop for FaultProxy {
     }
 }
 
-async fn connection(client: TcpStream, shared: Arc<Shared>) {
+async fn connection(client: TcpStream, shared: Arc<Shared>, number: usize) {
     let mut cuts = shared.cuts.subscribe();
     cuts.mark_unchanged();
     if *shared.fault.borrow() == Fault::Refuse {
@@ -133,8 +146,8 @@ async fn connection(client: TcpStream, shared: Arc<Shared>) {
     let (client_read, client_write) = client.into_split();
     let (server_read, server_write) = server.into_split();
     tokio::select! {
-        () = pump(client_read, server_write, &shared, Way::Up) => {}
-        () = pump(server_read, client_write, &shared, Way::Down) => {}
+        () = pump(client_read, server_write, &shared, number, Way::Up) => {}
+        () = pump(server_read, client_write, &shared, number, Way::Down) => {}
         _ = cuts.changed() => {}
     }
 }
@@ -146,19 +159,20 @@ enum Way {
 }
 
 /// Hands bytes on until an end closes. A closed end closes the other: HTTP/2 has no use for half of a connection.
-async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: &Shared, way: Way) {
-    let mut fault = shared.fault.subscribe();
+async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: &Shared, number: usize, way: Way) {
+    let mut swallowed = shared.swallowed.subscribe();
     let mut buffer = vec![0; 16 * 1024];
     loop {
-        while *fault.borrow_and_update() == Fault::BlackHole {
-            let _ = fault.changed().await;
+        let read = tokio::select! {
+            read = from.read(&mut buffer) => Some(read),
+            _ = swallowed.wait_for(|numbers| number < *numbers) => None,
+        };
+        // What was read as the hole opened stays in it.
+        if number < *shared.swallowed.borrow() {
+            std::future::pending::<()>().await;
         }
-        let Ok(len @ 1..) = from.read(&mut buffer).await else { return };
-        // What was read before the black hole opened is held until it closes.
-        while *fault.borrow_and_update() == Fault::BlackHole {
-            let _ = fault.changed().await;
-        }
-        let now = *fault.borrow();
+        let Some(Ok(len @ 1..)) = read else { return };
+        let now = *shared.fault.borrow();
         if now == Fault::LoseReplies && way == Way::Down {
             shared.replies_lost.fetch_add(len as u64, Ordering::SeqCst);
             continue;

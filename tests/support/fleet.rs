@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use agent::uplink::Backoff;
 use muster::clock::WallTime;
 use muster::ids::Seq;
 use muster::limits::PROTOCOL_VERSION;
@@ -36,8 +37,16 @@ pub struct FleetOptions {
     pub pause: Duration,
     pub target: SocketAddr,
     pub token: Option<String>,
-    /// Between two attempts to connect; drawn anew each time.
-    pub reconnect_ms: RangeInclusive<u64>,
+    pub reconnect: Reconnect,
+}
+
+/// How long an agent waits before it connects again.
+#[derive(Debug, Clone)]
+pub enum Reconnect {
+    /// Milliseconds, drawn anew each time.
+    Within(RangeInclusive<u64>),
+    /// With the real agent's own backoff.
+    AsTheAgent,
 }
 
 impl FleetOptions {
@@ -50,7 +59,7 @@ impl FleetOptions {
             pause: Duration::from_millis(50),
             target,
             token: None,
-            reconnect_ms: 5..=50,
+            reconnect: Reconnect::Within(5..=50),
         }
     }
 }
@@ -69,6 +78,8 @@ pub struct Ledger {
     pub violations: Vec<String>,
     pub welcomes: Vec<Instant>,
     pub duplicates: u64,
+    /// Welcomes whose mark told of an acknowledgement that never came.
+    pub learned_by_mark: u64,
     pub throttled: u64,
     /// Words of the last error that ended a connection.
     pub last_error: String,
@@ -180,6 +191,7 @@ impl Ledger {
             violations: Vec::new(),
             welcomes: Vec::new(),
             duplicates: 0,
+            learned_by_mark: 0,
             throttled: 0,
             last_error: String::new(),
         }
@@ -257,12 +269,24 @@ async fn live(
     mut random: fastrand::Rng,
 ) {
     let instance = random.u64(1..);
+    let mut backoff = Backoff::default();
     while !control.stop.load(Ordering::SeqCst) {
+        let welcomes = ledger.lock().unwrap().welcomes.len();
         if let Err(ended) = connect(&ledger, &options, &control, instance, &mut random).await {
             ledger.lock().unwrap().last_error = ended.to_string();
         }
-        let wait_ms = random.u64(options.reconnect_ms.clone());
-        tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+        if ledger.lock().unwrap().welcomes.len() > welcomes {
+            backoff.reset();
+        }
+        let wait = match &options.reconnect {
+            Reconnect::Within(wait_ms) => Duration::from_millis(random.u64(wait_ms.clone())),
+            Reconnect::AsTheAgent => backoff.next_delay(random.f64()),
+        };
+        let until = Instant::now() + wait;
+        while Instant::now() < until && !control.stop.load(Ordering::SeqCst) {
+            let left = until.saturating_duration_since(Instant::now());
+            tokio::time::sleep(left.min(Duration::from_millis(100))).await;
+        }
     }
 }
 
@@ -304,6 +328,7 @@ async fn welcome(
                 let acked = ledger.acked;
                 ledger.violations.push(format!("high-water mark {mark} after {acked} was acknowledged"));
             }
+            ledger.learned_by_mark += u64::from(mark > ledger.acked);
             ledger.settle(mark);
             ledger.welcomes.push(Instant::now());
             Ok(welcome.batches_in_flight_max.clamp(1, 16) as usize)

@@ -12,6 +12,7 @@ pub mod collector;
 pub mod fault_proxy;
 pub mod fleet;
 pub mod http;
+pub mod live_project;
 pub mod oracle;
 pub mod payload;
 pub mod process;

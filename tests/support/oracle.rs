@@ -42,6 +42,8 @@ pub struct StoredStream {
 #[derive(Debug, Default)]
 pub struct Stored {
     pub streams: BTreeMap<(AgentId, Epoch), StoredStream>,
+    /// Batches of nobody in the fleet.
+    pub foreign: Vec<String>,
     /// What is wrong with it.
     pub faults: Vec<String>,
 }
@@ -63,7 +65,7 @@ impl Stored {
                     Some(issuer) => {
                         stored.take(issuer, entry.seqs.first().0, entry.seqs.last().0, &entry.bytes)
                     }
-                    None => stored.faults.push(format!("{:?} never issued anything", entry.key)),
+                    None => stored.foreign.push(format!("{:?} {:?}", entry.key, entry.seqs)),
                 },
                 StreamItem::Gap { from, to, reason } => {
                     stored.faults.push(format!("positions {from} to {to} are missing: {reason:?}"));
@@ -119,9 +121,16 @@ impl StoredStream {
     }
 }
 
-/// Checks everything at quiescence: the fleet is drained, the collector is up.
+/// Checks everything at quiescence: the fleet is drained, the collector is up, and nobody else has spoken to it.
 #[track_caller]
 pub fn check(collector: &Collector, fleet: &Fleet) {
+    let stored = check_fleet_among_others(collector, fleet);
+    assert!(stored.foreign.is_empty(), "stored and never issued: {:?}", stored.foreign);
+}
+
+/// As [`check`], where agents outside the fleet have spoken to the collector too.
+#[track_caller]
+pub fn check_fleet_among_others(collector: &Collector, fleet: &Fleet) -> Stored {
     let issuers: Vec<_> = fleet.ledgers().map(|l| l.issuer.clone()).collect();
     let stored = Stored::read(&collector.data_dir(), &issuers);
     let mut faults = stored.faults.clone();
@@ -139,6 +148,7 @@ pub fn check(collector: &Collector, fleet: &Fleet) {
     check_series(collector, &issuers, &stored);
     check_api(collector, &issuers, &stored);
     check_fresh_event(collector);
+    stored
 }
 
 /// The page's counters are the journal's events. Aggregation may be a moment behind the ack, so it gets a deadline.
@@ -179,16 +189,29 @@ fn ours(page: &Page, issuers: &[Issuer]) -> f64 {
     issuers.iter().map(|i| page.sum("devloop_agent_runs_total", &[("project", &i.project)])).sum()
 }
 
-/// The API tells the same mark for every agent.
+/// The API tells the same mark for every agent, and the newest runs with their content.
 #[track_caller]
 fn check_api(collector: &Collector, issuers: &[Issuer], stored: &Stored) {
-    let agents = collector.list("/api/v1/agents", "agents");
+    let agents = collector.rows("/api/v1/agents");
     for issuer in issuers {
         let Some(stream) = stored.streams.get(&(issuer.agent, issuer.epoch)) else { continue };
         let id = issuer.agent.to_string();
         let found: Vec<_> = agents.iter().filter(|a| a["agent"] == id.as_str()).collect();
         assert_eq!(found.len(), 1, "agent {id} in {agents:?}");
-        assert_eq!(found[0]["high_water_mark"], stream.last, "{}", found[0]);
+        assert_eq!(found[0]["aggregated_seq"], stream.last, "{}", found[0]);
+    }
+    for issuer in issuers {
+        let stored_last = stored_last(stored, issuer);
+        let mut seq = stored_last.0;
+        for run in collector.get(&format!("/api/v1/runs?limit=20&project={}", issuer.project)).json()["rows"]
+            .as_array()
+            .expect("rows")
+        {
+            let expected = issuer.payload(Seq(seq));
+            assert_eq!(run["worker"], expected.worker, "run {seq} of {}: {run}", issuer.project);
+            assert_eq!(run["duration_us"], expected.duration_us, "run {seq} of {}: {run}", issuer.project);
+            seq -= 1;
+        }
     }
 }
 
@@ -218,7 +241,7 @@ pub fn journal_dir(data_dir: &Path) -> PathBuf {
     found.remove(0)
 }
 
-/// How far an agent's journal mark must have got, for tests that look at one number.
+/// The last number of an issuer that is stored.
 pub fn stored_last(stored: &Stored, issuer: &Issuer) -> Seq {
     Seq(stored.streams.get(&(issuer.agent, issuer.epoch)).map_or(0, |s| s.last))
 }
