@@ -180,3 +180,6 @@ impl Drop for Journal {
         self.shared.release();
     }
 }
+
+#[cfg(test)]
+mod tests;

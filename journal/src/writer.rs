@@ -75,15 +75,8 @@ impl Writer {
 
     fn run(mut self) {
         while let Some(units) = self.take_group() {
-            if let Err(failure) = self.write_all(units) {
-                match failure {
-                    Failure::NoRoom => {
-                        if let Err(cause) = self.give_way() {
-                            return self.shared.poison(&cause);
-                        }
-                    }
-                    Failure::Broken(cause) => return self.shared.poison(&cause),
-                }
+            if let Err(cause) = self.write_all(units) {
+                return self.shared.poison(&cause);
             }
         }
         if let Err(error) = self.write_seal().and_then(|()| self.active.file.sync_data()) {
@@ -116,9 +109,9 @@ impl Writer {
         Some(queue.units.drain(..).collect())
     }
 
-    /// Writes units in groups, one a segment; tells each group when it is durable. On failure everything that is not
-    /// durable, and everything that is queued, has been told.
-    fn write_all(&mut self, units: Vec<Unit>) -> Result<(), Failure> {
+    /// Writes units in groups, one a segment; tells each group when it is durable. When this returns every unit has been
+    /// told; if it returns a cause, nothing may be written any more.
+    fn write_all(&mut self, units: Vec<Unit>) -> Result<(), Cause> {
         let mut rest = units;
         while !rest.is_empty() {
             let written = self.prepare(&rest).and_then(|count| {
@@ -129,8 +122,7 @@ impl Writer {
                 })
             });
             if let Err(failure) = written {
-                self.tell_failure(rest, &failure);
-                return Err(failure);
+                return self.fail(rest, failure);
             }
         }
         if self.shared.queue.lock().units.is_empty() {
@@ -326,26 +318,35 @@ impl Writer {
         }
     }
 
-    /// Refuses new appends, then tells all that were queued.
-    fn tell_failure(&self, units: Vec<Unit>, failure: &Failure) {
-        let error = match failure {
-            Failure::NoRoom => AppendError::DiskFull,
-            Failure::Broken(cause) => AppendError::Poisoned(cause.clone()),
+    /// Refuses new appends, tidies up, tells all that were queued, and only then lets appends look for room again: so
+    /// nothing that comes after a failed record is written without it.
+    fn fail(&mut self, units: Vec<Unit>, failure: Failure) -> Result<(), Cause> {
+        self.shared.queue.lock().condition = Condition::DiskFull { is_settled: false };
+        let tidied = match failure {
+            Failure::NoRoom => self.give_way(),
+            Failure::Broken(cause) => Err(cause),
+        };
+        let error = match &tidied {
+            Ok(()) => AppendError::DiskFull,
+            Err(cause) => AppendError::Poisoned(cause.clone()),
         };
         let mut queue = self.shared.queue.lock();
-        queue.condition = match failure {
-            Failure::NoRoom => Condition::DiskFull { is_settled: false },
-            Failure::Broken(cause) => Condition::Poisoned(cause.clone()),
-        };
+        if let Err(cause) = &tidied {
+            queue.condition = Condition::Poisoned(cause.clone());
+        }
         let queued = std::mem::take(&mut queue.units);
         queue.bytes = 0;
         drop(queue);
         for unit in units.into_iter().chain(queued) {
             unit.complete(&Err(error.clone()));
         }
+        if tidied.is_ok() {
+            self.shared.queue.lock().condition = Condition::DiskFull { is_settled: true };
+        }
+        tidied
     }
 
-    /// Cuts back what was written of the failed group, gives the reserve up, and lets appends look for room again.
+    /// Cuts back what was written of the failed group, and gives the reserve up.
     fn give_way(&mut self) -> Result<(), Cause> {
         let path = segment_path(&self.shared.config.dir, self.active.first);
         self.active.file.truncate(self.active.end).map_err(|error| Cause::new("cut back", &path, &error))?;
@@ -356,10 +357,10 @@ impl Writer {
                 tracing::warn!(path = %reserve.display(), %error, "cannot give the reserve up");
             }
         }
+        // Only proof that the last group is synced: recovery manages without.
         let _ = self.write_seal();
         self.shared.counters.disk_full_events.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(dir = %self.shared.config.dir.display(), "disk is full; appends are refused until there is room");
-        self.shared.queue.lock().condition = Condition::DiskFull { is_settled: true };
         Ok(())
     }
 }

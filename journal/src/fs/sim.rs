@@ -38,13 +38,36 @@ struct Disk {
 
 #[derive(Debug, Clone)]
 enum Operation {
-    Create { path: PathBuf, file: u64 },
-    Write { file: u64, offset: u64, data: Vec<u8> },
-    Truncate { file: u64, len: u64 },
-    Rename { from: PathBuf, to: PathBuf },
-    Unlink { path: PathBuf },
-    SyncData { file: u64 },
-    SyncDir { dir: PathBuf },
+    Create {
+        path: PathBuf,
+        file: u64,
+    },
+    Write {
+        file: u64,
+        offset: u64,
+        data: Vec<u8>,
+    },
+    Truncate {
+        file: u64,
+        len: u64,
+    },
+    Rename {
+        from: PathBuf,
+        to: PathBuf,
+    },
+    Unlink {
+        path: PathBuf,
+    },
+    SyncData {
+        file: u64,
+    },
+    /// The system has dropped what it could not write: a later sync does not cover it.
+    SyncFailed {
+        file: u64,
+    },
+    SyncDir {
+        dir: PathBuf,
+    },
 }
 
 /// A kind of operation, to make it fail.
@@ -128,7 +151,9 @@ impl SimFs {
         let happened = &all[..prefix.min(all.len())];
         let mut after = crashed.disk.lock();
         for (i, operation) in happened.iter().enumerate() {
-            let is_synced = happened[i + 1..].iter().any(|later| later.covers(operation));
+            let verdict =
+                happened[i + 1..].iter().find(|later| later.covers(operation) || later.forfeits(operation));
+            let is_synced = verdict.is_some_and(|later| later.covers(operation));
             let choice = if is_synced { CrashChoice::Keep } else { choose() };
             after.replay(operation, choice);
         }
@@ -199,6 +224,11 @@ impl SimFs {
 }
 
 impl Operation {
+    /// Whether this is a failed sync after which `earlier` will not be written any more.
+    fn forfeits(&self, earlier: &Operation) -> bool {
+        matches!((self, earlier), (Operation::SyncFailed { file }, Operation::Write { file: written, .. }) if file == written)
+    }
+
     /// Whether this, coming later, makes `earlier` durable.
     fn covers(&self, earlier: &Operation) -> bool {
         match (self, earlier) {
@@ -281,7 +311,7 @@ impl Disk {
                 }
             }
             Operation::Unlink { path } => _ = self.names.remove(path),
-            Operation::SyncData { .. } | Operation::SyncDir { .. } => {}
+            Operation::SyncData { .. } | Operation::SyncFailed { .. } | Operation::SyncDir { .. } => {}
         }
     }
 
@@ -457,7 +487,10 @@ impl File for SimFile {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut disk = self.disk.lock();
-        disk.fail(OpKind::SyncData)?;
+        if let Err(error) = disk.fail(OpKind::SyncData) {
+            disk.note(Operation::SyncFailed { file: self.file });
+            return Err(error);
+        }
         disk.syncs += 1;
         disk.note(Operation::SyncData { file: self.file });
         Ok(())

@@ -131,9 +131,7 @@ fn walk(
             Scan::Frame(frame) if frame.is_seal() => {
                 walk.note_hole(frame.head.position);
                 walk.note_synced(frame.head.synced, frame.offset);
-                // Not part of what is durable: the next group overwrites it. But bytes before it that were passed over
-                // are, so that it does not overwrite evidence.
-                walk.end.offset = walk.end.offset.max(frame.offset);
+                // Not part of what is durable: the next group overwrites it.
             }
             Scan::Frame(frame) => walk.take(&frame),
         }

@@ -1,1 +1,282 @@
+//! The suite that every stream log must pass, and what only the local one does.
 
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use muster::clock::{ManualClock, WallTime};
+use muster::ids::{AgentId, Epoch, Seq, SeqRange, StreamKey};
+
+use super::*;
+use crate::fs::{Fault, OpKind, SimFs, Trigger};
+use crate::{Config, Journal, Retention};
+
+fn key(agent: u8) -> StreamKey {
+    let epoch = Epoch::try_from(7).unwrap();
+    StreamKey { team: "platform".parse().unwrap(), agent: AgentId::from_bytes([agent; 16]), epoch }
+}
+
+fn batch(first: u64, last: u64) -> Sealed {
+    with_content(first, last, format!("{first}..={last}").into())
+}
+
+fn with_content(first: u64, last: u64, bytes: Bytes) -> Sealed {
+    Sealed { seqs: SeqRange::new(Seq(first), Seq(last)).unwrap(), crc32c: crc32c::crc32c(&bytes), bytes }
+}
+
+fn config() -> Config {
+    let mut config = Config::new("/log");
+    config.segment_bytes_max = 64 << 10;
+    config.record_bytes_max = 512 << 10;
+    config.queue_bytes_max = 1 << 20;
+    config.reserve_bytes = 1024;
+    config.preallocate_bytes = 0;
+    config
+}
+
+fn open(fs: &SimFs) -> (JournalStreamLog, StreamRecovery) {
+    open_with(fs, config())
+}
+
+fn open_with(fs: &SimFs, config: Config) -> (JournalStreamLog, StreamRecovery) {
+    let clock = ManualClock::at(WallTime(1_700_000_000_000_000));
+    let (journal, _) = Journal::open(config, Arc::new(fs.clone()), Arc::new(clock)).unwrap();
+    JournalStreamLog::open(Arc::new(journal)).unwrap()
+}
+
+fn appended(last: u64) -> Outcome {
+    Outcome::Appended { durable: Seq(last) }
+}
+
+fn duplicate(last: u64) -> Outcome {
+    Outcome::Duplicate { durable: Seq(last) }
+}
+
+fn gap(expected: u64) -> Outcome {
+    Outcome::Gap { expected: Seq(expected) }
+}
+
+fn put(log: &dyn StreamLog, agent: u8, first: u64, last: u64) -> Outcome {
+    log.append(&key(agent), batch(first, last)).unwrap().wait().unwrap()
+}
+
+fn batches(log: &dyn StreamLog) -> Vec<(u8, u64, u64)> {
+    let mut all = Vec::new();
+    for item in log.read(Position::ZERO) {
+        if let StreamItem::Batch(entry) = item.unwrap() {
+            assert_eq!(entry.crc32c, crc32c::crc32c(&entry.bytes));
+            all.push((entry.key.agent.as_bytes()[0], entry.seqs.first().0, entry.seqs.last().0));
+        }
+    }
+    all
+}
+
+/// What holds for every implementation; `reopen` ends one life of the log and begins the next.
+fn conformance<L: StreamLog>(mut log: L, reopen: impl Fn(L) -> L) {
+    assert_eq!(log.high_water_mark(&key(1)), Mark::default());
+    assert_eq!(put(&log, 1, 1, 10), appended(10));
+    assert_eq!(put(&log, 1, 11, 11), appended(11));
+    assert_eq!(put(&log, 2, 1, 3), appended(3));
+    for _life in 0..2 {
+        assert_eq!(put(&log, 1, 1, 10), duplicate(11), "a repeat");
+        assert_eq!(put(&log, 1, 11, 11), duplicate(11));
+        assert_eq!(put(&log, 1, 13, 20), gap(12));
+        assert_eq!(put(&log, 3, 5, 6), gap(1), "of a stream that nobody knows");
+        assert_eq!(put(&log, 1, 11, 12), Outcome::Fenced, "an overlap");
+        let clone = with_content(11, 11, "another history".into());
+        assert_eq!(log.append(&key(1), clone).unwrap().wait().unwrap(), Outcome::Fenced);
+        let mark = log.high_water_mark(&key(1));
+        assert_eq!(mark.durable, Seq(11));
+        let crc = |first, last| batch(first, last).crc32c;
+        assert_eq!(mark.recent, [(Seq(10), crc(1, 10)), (Seq(11), crc(11, 11))]);
+        assert_eq!(batches(&log), [(1, 1, 10), (1, 11, 11), (2, 1, 3)]);
+        log = reopen(log);
+    }
+    // Many in flight; a repeat of what is not durable yet waits for it.
+    let pending: Vec<_> =
+        (0..100).map(|i| log.append(&key(1), batch(12 + i * 2, 13 + i * 2)).unwrap()).collect();
+    let repeat = log.append(&key(1), batch(210, 211)).unwrap();
+    for (i, one) in pending.into_iter().enumerate() {
+        assert_eq!(one.wait().unwrap(), appended(13 + i as u64 * 2));
+    }
+    assert_eq!(repeat.wait().unwrap(), duplicate(211));
+    let mark = log.high_water_mark(&key(1));
+    assert_eq!((mark.durable, mark.recent.len()), (Seq(211), RECENT_BATCHES_MAX));
+    assert_eq!(mark.recent.last().unwrap().0, Seq(211));
+    // What can never come is jumped over, once.
+    log.skip_to(&key(1), Seq(500)).unwrap();
+    log.skip_to(&key(1), Seq(300)).unwrap();
+    assert_eq!(put(&log, 1, 212, 213), duplicate(499));
+    assert_eq!(put(&log, 1, 500, 501), appended(501));
+    let before = log.high_water_mark(&key(1));
+    log = reopen(log);
+    assert_eq!(log.high_water_mark(&key(1)), before);
+    assert_eq!(put(&log, 1, 502, 502), appended(502));
+}
+
+#[test]
+fn the_local_log_conforms() {
+    let fs = SimFs::new();
+    conformance(open(&fs).0, |log| {
+        drop(log);
+        open(&fs).0
+    });
+}
+
+#[test]
+fn marks_outlive_the_segments_that_made_them() {
+    let fs = SimFs::new();
+    let mut config = config();
+    config.retention = Retention { bytes_max: Some(128 << 10), ..Retention::default() };
+    let (log, recovery) = open_with(&fs, config.clone());
+    assert!(recovery.has_checkpoint);
+    assert_eq!(put(&log, 9, 1, 5), appended(5));
+    for n in 1..=40 {
+        let big = with_content(n, n, vec![n as u8; 10_000].into());
+        assert_eq!(log.append(&key(1), big).unwrap().wait().unwrap(), appended(n));
+    }
+    assert!(log.journal().first() > Position(1), "the first segments are gone");
+    let before = (log.high_water_mark(&key(9)), log.high_water_mark(&key(1)));
+    drop(log);
+    let (log, recovery) = open_with(&fs, config);
+    assert!(recovery.has_checkpoint && recovery.records_read < 10, "{recovery:?}");
+    assert_eq!((log.high_water_mark(&key(9)), log.high_water_mark(&key(1))), before);
+    assert_eq!(put(&log, 9, 1, 5), duplicate(5));
+}
+
+#[test]
+fn a_damaged_checkpoint_is_made_up_for_by_the_one_before() {
+    let fs = SimFs::new();
+    let (log, _) = open(&fs);
+    for n in 1..=30 {
+        log.append(&key(1), with_content(n, n, vec![n as u8; 10_000].into())).unwrap().wait().unwrap();
+    }
+    let last = log.journal().segment_firsts().pop().unwrap();
+    let before = log.high_water_mark(&key(1));
+    drop(log);
+    let path = crate::segments::segment_path(Path::new("/log"), last.0);
+    let mut bytes = fs.contents()[&path].clone();
+    bytes[1024 + 50] ^= 1;
+    fs.put(&path, bytes);
+    let (log, recovery) = open(&fs);
+    assert!(
+        recovery.has_checkpoint && recovery.positions_lost == 1 && recovery.seqs_skipped == 0,
+        "{recovery:?}"
+    );
+    assert_eq!(log.high_water_mark(&key(1)), before);
+}
+
+#[test]
+fn many_streams_make_a_checkpoint_of_many_parts() {
+    let fs = SimFs::new();
+    let (log, _) = open(&fs);
+    let keys: Vec<_> =
+        (0..6000u64).map(|n| StreamKey { epoch: Epoch::try_from(n + 1).unwrap(), ..key(1) }).collect();
+    for key in &keys {
+        let pending = log.append(key, batch(1, 3)).unwrap();
+        drop(pending);
+        if log.journal().stats().queued_bytes > 500_000 {
+            log.append(key, batch(4, 4)).unwrap().wait().unwrap();
+        }
+    }
+    log.append(&keys[0], with_content(5, 5, vec![0; 100].into())).unwrap().wait().unwrap();
+    drop(log);
+    let (log, recovery) = open(&fs);
+    assert_eq!((recovery.streams, recovery.has_checkpoint), (6000, true));
+    for key in &keys[1..] {
+        assert!(log.high_water_mark(key).durable >= Seq(3));
+    }
+}
+
+#[test]
+fn a_failed_append_falls_back_and_everything_behind_it_is_refused() {
+    let fs = SimFs::new();
+    let (log, _) = open(&fs);
+    assert_eq!(put(&log, 1, 1, 4), appended(4));
+    fs.set_capacity(Some(fs.used()));
+    let big = |first, last| with_content(first, last, vec![1; 3000].into());
+    let failed: Vec<_> = [(5, 6), (7, 8), (9, 9)]
+        .map(|(first, last)| log.append(&key(1), big(first, last)).and_then(Appending::wait))
+        .into_iter()
+        .collect();
+    assert!(matches!(failed[0], Err(StreamError::Append(AppendError::DiskFull))), "{failed:?}");
+    assert!(
+        failed[1..].iter().all(|f| matches!(f, Err(_) | Ok(Outcome::Gap { expected: Seq(5) }))),
+        "{failed:?}"
+    );
+    assert_eq!(log.high_water_mark(&key(1)).durable, Seq(4));
+    fs.set_capacity(None);
+    let outcome = loop {
+        match log.append(&key(1), big(7, 8)).unwrap().wait() {
+            Ok(outcome) => break outcome,
+            Err(error) => assert!(matches!(error, StreamError::Append(AppendError::DiskFull))),
+        }
+    };
+    assert_eq!(outcome, gap(5));
+    for (first, last) in [(5, 6), (7, 8)] {
+        loop {
+            match log.append(&key(1), big(first, last)).and_then(Appending::wait) {
+                Ok(outcome) => break assert_eq!(outcome, appended(last)),
+                Err(error) => assert!(matches!(error, StreamError::Append(AppendError::DiskFull))),
+            }
+        }
+    }
+    assert_eq!(batches(&log), [(1, 1, 4), (1, 5, 6), (1, 7, 8)]);
+}
+
+#[test]
+fn after_a_failed_sync_nothing_is_answered_as_durable() {
+    let fs = SimFs::new();
+    let (log, _) = open(&fs);
+    assert_eq!(put(&log, 1, 1, 4), appended(4));
+    fs.inject(Fault { kind: OpKind::SyncData, trigger: Trigger::Once, errno: 5 });
+    let outcome = log.append(&key(1), batch(5, 6)).unwrap().wait();
+    assert!(matches!(outcome, Err(StreamError::Append(AppendError::Poisoned(_)))), "{outcome:?}");
+    assert_eq!(put(&log, 1, 1, 4), duplicate(4), "what is durable stays durable");
+    assert!(log.append(&key(1), batch(5, 6)).and_then(Appending::wait).is_err());
+    assert_eq!(log.high_water_mark(&key(1)).durable, Seq(4));
+}
+
+#[test]
+fn streams_are_bounded() {
+    let fs = SimFs::new();
+    let clock = Arc::new(ManualClock::default());
+    let (journal, _) = Journal::open(config(), Arc::new(fs), clock).unwrap();
+    let (log, _) = JournalStreamLog::open_bounded(Arc::new(journal), 2).unwrap();
+    assert_eq!(put(&log, 1, 1, 1), appended(1));
+    assert_eq!(put(&log, 2, 1, 1), appended(1));
+    assert!(matches!(log.append(&key(3), batch(1, 1)), Err(StreamError::TooManyStreams(2))));
+    assert_eq!(put(&log, 1, 2, 2), appended(2));
+}
+
+#[test]
+fn a_damaged_batch_costs_its_own_numbers_alone() {
+    let fs = SimFs::new();
+    let (log, _) = open(&fs);
+    for n in 0..5 {
+        put(&log, 1, n * 10 + 1, n * 10 + 10);
+    }
+    drop(log);
+    let path = crate::segments::segment_path(Path::new("/log"), 1);
+    let mut bytes = fs.contents()[&path].clone();
+    let at = bytes.windows(7).position(|w| w == b"21..=30").unwrap();
+    bytes[at] ^= 4;
+    fs.put(&path, bytes);
+    let (log, _) = open(&fs);
+    assert_eq!(log.high_water_mark(&key(1)).durable, Seq(50));
+    assert_eq!(batches(&log), [(1, 1, 10), (1, 11, 20), (1, 31, 40), (1, 41, 50)]);
+}
+
+#[test]
+fn a_batch_meta_is_as_specified() {
+    let meta = meta::encode(&key(2), SeqRange::new(Seq(3), Seq(4)).unwrap(), 0x0506_0708);
+    let expected = [
+        &b"\x01\x08platform"[..],
+        &[2; 16],
+        b"\x07\0\0\0\0\0\0\0",
+        b"\x03\0\0\0\0\0\0\0",
+        b"\x04\0\0\0\0\0\0\0",
+        b"\x08\x07\x06\x05",
+    ];
+    assert_eq!(meta[..], expected.concat());
+}

@@ -1,0 +1,111 @@
+//! Bare service, collector without sync, collector: interleaved, best of three.
+
+use clap::Args;
+
+use crate::load::{self, LoadArgs};
+use crate::process::{Measured, sibling};
+
+/// Flags of `ingest`.
+#[derive(Debug, Args)]
+pub struct IngestArgs {
+    /// Rounds; the best of each is reported
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Seconds measured a cell
+    #[arg(long, default_value_t = 4.0)]
+    seconds: f64,
+    /// Folder for journals, on the disk to be measured
+    #[arg(long, default_value = ".")]
+    dir: std::path::PathBuf,
+    /// STREAMSxEVENTS cells
+    #[arg(long, default_values = ["64x1000", "1000x10", "8x100"])]
+    cells: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Bare,
+    Unsynced,
+    Durable,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Cell {
+    events_per_second: f64,
+    cpu_seconds_per_million: f64,
+    ack_p50_ms: f64,
+    ack_p99_ms: f64,
+    resident_mib: f64,
+}
+
+/// Runs and prints a table.
+pub fn run(args: &IngestArgs) -> anyhow::Result<()> {
+    println!(
+        "| streams x events | service | events/s | cpu-s/M | events/s a core | ratio to bare | ack p50 ms | ack p99 ms | RSS MiB |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|");
+    for cell in &args.cells {
+        let (streams, events) =
+            cell.split_once('x').ok_or_else(|| anyhow::anyhow!("cell {cell:?} is not STREAMSxEVENTS"))?;
+        let (streams, events) = (streams.parse()?, events.parse()?);
+        let mut best = [Cell::default(); 3];
+        for _ in 0..args.rounds {
+            for (slot, kind) in best.iter_mut().zip([Kind::Bare, Kind::Unsynced, Kind::Durable]) {
+                let measured = one(kind, streams, events, args)?;
+                if slot.events_per_second == 0.0
+                    || measured.cpu_seconds_per_million < slot.cpu_seconds_per_million
+                {
+                    *slot = measured;
+                }
+            }
+        }
+        for (measured, name) in best.iter().zip(["bare tonic", "muster, no sync", "muster, durable"]) {
+            println!(
+                "| {cell} | {name} | {:.0} | {:.3} | {:.0} | {:.2} | {:.2} | {:.2} | {:.0} |",
+                measured.events_per_second,
+                measured.cpu_seconds_per_million,
+                1e6 / measured.cpu_seconds_per_million,
+                best[0].cpu_seconds_per_million / measured.cpu_seconds_per_million,
+                measured.ack_p50_ms,
+                measured.ack_p99_ms,
+                measured.resident_mib,
+            );
+        }
+    }
+    Ok(())
+}
+
+fn one(kind: Kind, streams: usize, batch_events: u64, args: &IngestArgs) -> anyhow::Result<Cell> {
+    let folder = tempfile::tempdir_in(&args.dir)?;
+    let data_dir = folder.path().join("data").display().to_string();
+    let serve =
+        ["serve", "--data-dir", &data_dir, "--grpc-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"];
+    let server = match kind {
+        Kind::Bare => Measured::start(1, &sibling("muster-bench")?, &["sink"], &[])?,
+        Kind::Durable => Measured::start(1, &sibling("muster")?, &serve, &[])?,
+        Kind::Unsynced => Measured::start(1, &sibling("muster")?, &serve, &[("MUSTER_BENCH_NO_SYNC", "1")])?,
+    };
+    let load = LoadArgs {
+        server: format!("http://{}", server.address("grpc")?),
+        streams,
+        batch_events,
+        in_flight: 4,
+        seconds: args.seconds,
+        warm_up_seconds: 1.5,
+    };
+    let mut edges = Vec::new();
+    let measured = load::measure(&load, || edges.push(server.usage()))?;
+    let mut edges = edges.into_iter();
+    let (Some(before), Some(after)) = (edges.next().transpose()?, edges.next().transpose()?) else {
+        anyhow::bail!("the window had no two edges");
+    };
+    anyhow::ensure!(measured.failed_streams == 0, "{} streams failed", measured.failed_streams);
+    let cpu_seconds = after.cpu_seconds - before.cpu_seconds;
+    Ok(Cell {
+        events_per_second: measured.events as f64 / measured.seconds,
+        cpu_seconds_per_million: cpu_seconds / (measured.events as f64 / 1e6),
+        ack_p50_ms: measured.ack_p50_ms,
+        ack_p99_ms: measured.ack_p99_ms,
+        resident_mib: after.resident_bytes as f64 / f64::from(1 << 20),
+    })
+}

@@ -1,0 +1,51 @@
+//! Load generator and comparisons; the report is `bench/README.md`.
+//!
+//! Each comparison runs the bare service and the collector in turn, each in a fresh process on core 1 with the load on core 0,
+//! and reports the best of three as ratios: absolute numbers of these machines mean little (shared/performance.md §7).
+
+// A measuring tool prints what it measured.
+#![expect(clippy::print_stdout, reason = "the report of a measuring tool goes to stdout")]
+
+use clap::{Parser, Subcommand};
+
+mod agent;
+mod batches;
+mod collector;
+mod ingest;
+mod load;
+mod process;
+mod sink;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[derive(Debug, Parser)]
+#[command(name = "muster-bench", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// A bare tonic service that receives the same bytes, answers and drops them
+    Sink(sink::SinkArgs),
+    /// Many simulated agents over real streams against a running collector
+    Load(load::LoadArgs),
+    /// Bare service against collector, with and without sync, interleaved
+    Ingest(ingest::IngestArgs),
+    /// Idle collector, memory a connection, cold start on a large journal
+    Collector(collector::CollectorArgs),
+    /// Idle agent, lines tailed a second, time from a line to the collector's page
+    Agent(agent::AgentArgs),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().command {
+        Command::Sink(args) => sink::run(&args),
+        Command::Load(args) => load::run(&args),
+        Command::Ingest(args) => ingest::run(&args),
+        Command::Collector(args) => collector::run(&args),
+        Command::Agent(args) => agent::run(&args),
+    }
+}

@@ -1,0 +1,213 @@
+//! Where series come from: teams, and the scope labels (team, user, host, project) that a source's series share.
+
+use std::cmp::Ordering;
+
+use rustc_hash::FxHashMap;
+
+use super::LabelScope;
+use super::texts::{TextId, Texts};
+use crate::catalogue::{FAMILIES_MAX, FamilyId, FamilySet, word};
+
+/// Number of an origin.
+pub(super) type OriginId = u32;
+/// Number of a team.
+pub(super) type TeamId = u32;
+
+/// Team, user, host, project.
+pub(super) type OriginKey = [TextId; 4];
+
+const PROJECT: usize = 3;
+
+#[derive(Debug)]
+pub(super) struct Origin {
+    pub(super) key: OriginKey,
+    pub(super) team: TeamId,
+    /// The scope labels as pages show them, without braces.
+    pub(super) labels: Box<str>,
+    /// Families that its tool's settings take off the page.
+    pub(super) disabled: FamilySet,
+    /// When an agent that watches it was last heard.
+    pub(super) alive_at: u32,
+    /// Whether it is a watched project, and not the machine or the aggregation itself.
+    pub(super) is_project: bool,
+    references: u32,
+}
+
+#[derive(Debug)]
+pub(super) struct Team {
+    pub(super) name: TextId,
+    /// Series it has in each family.
+    pub(super) series: [u32; FAMILIES_MAX],
+}
+
+#[derive(Debug)]
+pub(super) struct Origins {
+    scope: LabelScope,
+    slots: Vec<Option<Origin>>,
+    free: Vec<OriginId>,
+    index: FxHashMap<OriginKey, OriginId>,
+    teams: Vec<Team>,
+    team_index: FxHashMap<TextId, TeamId>,
+}
+
+impl Origins {
+    pub(super) fn new(scope: LabelScope) -> Self {
+        Self {
+            scope,
+            slots: Vec::new(),
+            free: Vec::new(),
+            index: FxHashMap::default(),
+            teams: Vec::new(),
+            team_index: FxHashMap::default(),
+        }
+    }
+
+    /// The team of that name. Teams come from credentials, so there are few, and they stay.
+    pub(super) fn team(&mut self, name: &str, texts: &mut Texts) -> TeamId {
+        let name = texts.intern(name);
+        if let Some(&team) = self.team_index.get(&name) {
+            return team;
+        }
+        texts.retain(name);
+        let team = self.teams.len() as TeamId;
+        self.teams.push(Team { name, series: [0; FAMILIES_MAX] });
+        self.team_index.insert(name, team);
+        team
+    }
+
+    pub(super) fn teams(&self) -> &[Team] {
+        &self.teams
+    }
+
+    pub(super) fn series_of(&mut self, team: TeamId, family: FamilyId) -> &mut u32 {
+        &mut self.teams[team as usize].series[family.index()]
+    }
+
+    /// The key that a source of these texts has in this scope: an agent's own page knows one user and one host.
+    pub(super) fn key(&self, team: TeamId, user: TextId, host: TextId, project: TextId) -> OriginKey {
+        let team = self.teams[team as usize].name;
+        match self.scope {
+            LabelScope::Collector => [team, user, host, project],
+            LabelScope::Agent => [team, TextId::EMPTY, TextId::EMPTY, project],
+        }
+    }
+
+    /// The key of the series that take what has no room.
+    pub(super) fn overflow_key(&self, team: TeamId) -> OriginKey {
+        let overflow = TextId(word::OVERFLOW.0);
+        self.key(team, overflow, overflow, overflow)
+    }
+
+    /// The key of what the aggregation says of itself.
+    pub(super) fn own_key(&self, team: TeamId) -> OriginKey {
+        self.key(team, TextId::EMPTY, TextId::EMPTY, TextId::EMPTY)
+    }
+
+    pub(super) fn find(&self, key: &OriginKey) -> Option<OriginId> {
+        self.index.get(key).copied()
+    }
+
+    /// The origin of `key`, new and without references when there was none.
+    pub(super) fn intern(&mut self, team: TeamId, key: OriginKey, texts: &mut Texts) -> OriginId {
+        if let Some(id) = self.find(&key) {
+            return id;
+        }
+        key.iter().for_each(|&text| texts.retain(text));
+        let origin = Origin {
+            key,
+            team,
+            labels: self.labels(&key, texts),
+            disabled: FamilySet::default(),
+            alive_at: 0,
+            is_project: key[PROJECT].0 == word::OVERFLOW.0,
+            references: 0,
+        };
+        let id = match self.free.pop() {
+            Some(id) => {
+                self.slots[id as usize] = Some(origin);
+                id
+            }
+            None => {
+                self.slots.push(Some(origin));
+                (self.slots.len() - 1) as OriginId
+            }
+        };
+        self.index.insert(key, id);
+        id
+    }
+
+    pub(super) fn get(&self, id: OriginId) -> &Origin {
+        self.slots[id as usize].as_ref().expect("who refers to an origin holds a reference to it")
+    }
+
+    pub(super) fn get_mut(&mut self, id: OriginId) -> &mut Origin {
+        self.slots[id as usize].as_mut().expect("who refers to an origin holds a reference to it")
+    }
+
+    pub(super) fn retain(&mut self, id: OriginId) {
+        self.get_mut(id).references += 1;
+    }
+
+    pub(super) fn release(&mut self, id: OriginId) {
+        self.get_mut(id).references -= 1;
+    }
+
+    /// Frees the origins that nobody refers to.
+    pub(super) fn sweep(&mut self, texts: &mut Texts) {
+        for (id, slot) in self.slots.iter_mut().enumerate() {
+            if let Some(origin) = slot.take_if(|origin| origin.references == 0) {
+                self.index.remove(&origin.key);
+                origin.key.iter().for_each(|&text| texts.release(text));
+                self.free.push(id as OriginId);
+            }
+        }
+    }
+
+    /// All origins with their ids.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (OriginId, &Origin)> {
+        self.slots.iter().enumerate().filter_map(|(id, slot)| Some((id as OriginId, slot.as_ref()?)))
+    }
+
+    /// One more than the largest id.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Sorts by team, user, host, project.
+    pub(super) fn compare(&self, a: OriginId, b: OriginId, texts: &Texts) -> Ordering {
+        if a == b {
+            return Ordering::Equal;
+        }
+        let (a, b) = (&self.get(a).key, &self.get(b).key);
+        let unequal = a.iter().zip(b).find(|(a, b)| a != b);
+        unequal.map_or(Ordering::Equal, |(&a, &b)| texts.get(a).cmp(texts.get(b)))
+    }
+
+    /// Whether pages name the project: always at the collector, with more than one project at the agent.
+    pub(super) fn are_labelled(&self) -> bool {
+        let mut projects =
+            self.iter().filter(|(_, o)| o.is_project && o.references > 0).map(|(_, o)| o.key[PROJECT]);
+        let first = projects.next();
+        self.scope == LabelScope::Collector || projects.any(|project| Some(project) != first)
+    }
+
+    fn labels(&self, key: &OriginKey, texts: &Texts) -> Box<str> {
+        let [team, user, host, project] = key.map(|text| texts.get(text));
+        match self.scope {
+            LabelScope::Collector => {
+                format!("team=\"{team}\",user=\"{user}\",host=\"{host}\",project=\"{project}\"").into()
+            }
+            LabelScope::Agent => format!("project=\"{project}\"").into(),
+        }
+    }
+}
+
+impl Origin {
+    pub(super) fn team_name<'t>(&self, texts: &'t Texts) -> &'t str {
+        texts.get(self.key[0])
+    }
+
+    pub(super) fn project_name<'t>(&self, texts: &'t Texts) -> &'t str {
+        texts.get(self.key[PROJECT])
+    }
+}
