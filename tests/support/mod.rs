@@ -17,6 +17,7 @@ pub mod oracle;
 pub mod payload;
 pub mod process;
 pub mod python;
+pub mod raw_agent;
 pub mod scrape;
 
 use std::path::PathBuf;
