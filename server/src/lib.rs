@@ -1,1 +1,3 @@
 //! The collector and the operator's command line.
+
+pub mod demo;
