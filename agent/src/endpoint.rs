@@ -13,13 +13,15 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use metrics::{Aggregate, Format, PageRequest};
+use metrics::exposition::merge_text;
+use metrics::{Aggregate, Format, PageCursor, PageRequest};
 use muster::clock::Clock;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::figures::Figures;
+use crate::uplink::stopped;
 
 /// What the page shows, filled by the runtime.
 #[derive(Debug)]
@@ -53,9 +55,7 @@ pub async fn serve(listener: TcpListener, path: &str, page: Arc<Page>, mut shutd
     if path != "/metrics" && path.starts_with('/') && path != "/health" && path != "/status" {
         router = router.route(path, get(metrics_page));
     }
-    let stopped = async move {
-        let _ = shutdown.wait_for(|stop| *stop).await;
-    };
+    let stopped = async move { stopped(&mut shutdown).await };
     if let Err(error) = axum::serve(listener, router.with_state(page)).with_graceful_shutdown(stopped).await {
         tracing::warn!(%error, "the local page stopped");
     }
@@ -82,7 +82,7 @@ pub async fn serve_guide_place(place: GuidePlace, page: Arc<Page>, mut shutdown:
         }
         tokio::select! {
             () = tokio::time::sleep(BUSY_PORT_RETRY) => {}
-            _ = shutdown.wait_for(|stop| *stop) => return,
+            () = stopped(&mut shutdown) => return,
         }
     }
 }
@@ -99,7 +99,8 @@ pub fn loki_guide_place(variable: &dyn Fn(&str) -> Option<String>) -> Option<Gui
             LOKI_PORT_DEFAULT
         }),
     };
-    let path = variable("LOKI_METRICS_PATH").filter(|p| p.starts_with('/')).unwrap_or_else(|| "/metrics".to_owned());
+    let path =
+        variable("LOKI_METRICS_PATH").filter(|p| p.starts_with('/')).unwrap_or_else(|| "/metrics".to_owned());
     Some(GuidePlace { port, path, because: "LOKI_METRICS_ENABLED=true" })
 }
 
@@ -112,7 +113,15 @@ async fn metrics_page(State(page): State<Arc<Page>>, headers: HeaderMap) -> Resp
     let request = PageRequest { format, ..PageRequest::default() };
     let figures = page.figures.borrow().to_text();
     let mut body = Vec::with_capacity(16 << 10);
-    page.aggregate.lock().render_with(&request, page.clock.wall(), &figures, &mut body);
+    {
+        let aggregate = page.aggregate.lock();
+        let (now, mut next) = (page.clock.wall(), Some(PageCursor::default()));
+        while let Some(cursor) = next {
+            next = aggregate.render_part(&request, now, cursor, usize::MAX, &mut body);
+        }
+    }
+    merge_text(&figures, format, |_| true, &mut body);
+    format.finish(&mut body);
     ([(header::CONTENT_TYPE, format.content_type())], body).into_response()
 }
 
@@ -120,7 +129,9 @@ async fn health(State(page): State<Arc<Page>>) -> Response {
     let trouble = page.figures.borrow().spool_trouble;
     let body = match trouble {
         None => serde_json::json!({ "status": "healthy", "service": "muster-agent" }),
-        Some(reason) => serde_json::json!({ "status": "degraded", "service": "muster-agent", "reason": reason }),
+        Some(reason) => {
+            serde_json::json!({ "status": "degraded", "service": "muster-agent", "reason": reason })
+        }
     };
     (StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
 }
@@ -135,7 +146,8 @@ mod tests {
     use super::*;
 
     fn place(variables: &[(&str, &str)]) -> Option<GuidePlace> {
-        let variables: Vec<(String, String)> = variables.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
+        let variables: Vec<(String, String)> =
+            variables.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
         loki_guide_place(&|name| variables.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone()))
     }
 
@@ -145,7 +157,8 @@ mod tests {
         assert_eq!(place(&[("LOKI_METRICS_ENABLED", "false")]), None);
         let default = place(&[("LOKI_METRICS_ENABLED", "true")]).expect("enabled");
         assert_eq!((default.port, default.path.as_str()), (57374, "/metrics"));
-        let set = [("LOKI_METRICS_ENABLED", "true"), ("LOKI_METRICS_PORT", "9100"), ("LOKI_METRICS_PATH", "/m")];
+        let set =
+            [("LOKI_METRICS_ENABLED", "true"), ("LOKI_METRICS_PORT", "9100"), ("LOKI_METRICS_PATH", "/m")];
         let set = place(&set).expect("enabled");
         assert_eq!((set.port, set.path.as_str()), (9100, "/m"));
     }

@@ -53,7 +53,12 @@ pub struct Figures {
 
 impl Figures {
     /// Reads the spool's and the uplink's figures.
-    pub fn gather(spool: &Spool, uplink: UplinkStatus, runtime: RuntimeCounters, usage: Option<OwnUsage>) -> Self {
+    pub fn gather(
+        spool: &Spool,
+        uplink: UplinkStatus,
+        runtime: RuntimeCounters,
+        usage: Option<OwnUsage>,
+    ) -> Self {
         let stats = spool.journal_stats();
         let spool_trouble = match () {
             () if stats.is_poisoned => Some("a write failed; restart the agent"),
@@ -84,25 +89,93 @@ impl Figures {
         };
         let counter = "counter";
         let gauge = "gauge";
-        family("muster_agent_events_spooled_total", counter, "Events made durable in the spool.", self.events_spooled as f64);
-        family("muster_agent_events_acked_total", counter, "Events that the collector made durable.", self.events_acked as f64);
-        family("muster_agent_events_queued", gauge, "Events in the spool that are not acknowledged.", self.events_queued as f64);
-        family("muster_agent_spool_bytes", gauge, "Bytes of the spool, kept acknowledged ones included.", self.spool_bytes as f64);
-        family("muster_agent_spool_quarantined_records_total", counter, "Damaged spool records set aside.", self.spool_quarantined as f64);
-        family("muster_agent_connected", gauge, "Whether a stream to the collector is open.", f64::from(u8::from(self.uplink.connected)));
-        family("muster_agent_connects_total", counter, "Streams opened to the collector.", self.uplink.connects as f64);
-        family("muster_agent_new_epochs_total", counter, "Epochs taken after the first of this process.", self.uplink.new_epochs as f64);
+        family(
+            "muster_agent_events_spooled_total",
+            counter,
+            "Events made durable in the spool.",
+            self.events_spooled as f64,
+        );
+        family(
+            "muster_agent_events_acked_total",
+            counter,
+            "Events that the collector made durable.",
+            self.events_acked as f64,
+        );
+        family(
+            "muster_agent_events_queued",
+            gauge,
+            "Events in the spool that are not acknowledged.",
+            self.events_queued as f64,
+        );
+        family(
+            "muster_agent_spool_bytes",
+            gauge,
+            "Bytes of the spool, kept acknowledged ones included.",
+            self.spool_bytes as f64,
+        );
+        family(
+            "muster_agent_spool_quarantined_records_total",
+            counter,
+            "Damaged spool records set aside.",
+            self.spool_quarantined as f64,
+        );
+        family(
+            "muster_agent_connected",
+            gauge,
+            "Whether a stream to the collector is open.",
+            f64::from(u8::from(self.uplink.connected)),
+        );
+        family(
+            "muster_agent_connects_total",
+            counter,
+            "Streams opened to the collector.",
+            self.uplink.connects as f64,
+        );
+        family(
+            "muster_agent_new_epochs_total",
+            counter,
+            "Epochs taken after the first of this process.",
+            self.uplink.new_epochs as f64,
+        );
         family("muster_agent_projects", gauge, "Projects watched.", self.runtime.projects as f64);
         family("muster_agent_sources", gauge, "Sources read.", self.runtime.sources as f64);
         family("muster_agent_steps_total", counter, "Steps taken by sources.", self.runtime.steps as f64);
-        family("muster_agent_source_panics_total", counter, "Panics of sources, each contained.", self.runtime.source_panics as f64);
-        family("muster_agent_spool_refusals_total", counter, "Steps that the spool refused; they are read again.", self.runtime.spool_refusals as f64);
-        family("muster_agent_rescans_forced_total", counter, "Lost notifications made up for by looking at everything.", self.runtime.rescans_forced as f64);
+        family(
+            "muster_agent_source_panics_total",
+            counter,
+            "Panics of sources, each contained.",
+            self.runtime.source_panics as f64,
+        );
+        family(
+            "muster_agent_spool_refusals_total",
+            counter,
+            "Steps that the spool refused; they are read again.",
+            self.runtime.spool_refusals as f64,
+        );
+        family(
+            "muster_agent_rescans_forced_total",
+            counter,
+            "Lost notifications made up for by looking at everything.",
+            self.runtime.rescans_forced as f64,
+        );
         if let Some(usage) = self.usage {
-            family("muster_agent_memory_bytes", gauge, "Resident memory of the agent.", usage.resident_bytes as f64);
-            family("muster_agent_cpu_seconds_total", counter, "CPU time of the agent.", usage.cpu.as_secs_f64());
+            family(
+                "muster_agent_memory_bytes",
+                gauge,
+                "Resident memory of the agent.",
+                usage.resident_bytes as f64,
+            );
+            family(
+                "muster_agent_cpu_seconds_total",
+                counter,
+                "CPU time of the agent.",
+                usage.cpu.as_secs_f64(),
+            );
         }
-        let _ = writeln!(page, "# HELP muster_agent_events_dropped_total Events dropped, by reason.\n# TYPE muster_agent_events_dropped_total counter");
+        let _ = writeln!(
+            page,
+            "# HELP muster_agent_events_dropped_total Events dropped, by reason.\n# TYPE muster_agent_events_dropped_total counter"
+        );
         for (reason, events) in &self.dropped {
             let _ = writeln!(page, "muster_agent_events_dropped_total{{reason=\"{reason}\"}} {events}");
         }

@@ -4,9 +4,17 @@
 //! file changes ─> source ─> facts (redact, intern) ─> spool (journal, fsync) ─> uplink ══ gRPC ══> collector
 //! ```
 
+pub mod cli;
 pub mod config;
+pub mod discovery;
+pub mod endpoint;
 pub mod facts;
+pub mod figures;
 pub mod identity;
+pub mod processes;
+pub mod project;
+pub mod runtime;
 pub mod sources;
 pub mod spool;
 pub mod uplink;
+pub mod watch;

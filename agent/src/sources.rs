@@ -10,8 +10,11 @@ use muster::clock::{Monotonic, WallTime};
 
 use crate::facts::Facts;
 
+pub mod devloop;
+pub mod host;
+
 /// Every tool that is looked for in a project, in this order.
-pub const TOOLS: &[&dyn Tool] = &[];
+pub const TOOLS: &[&dyn Tool] = &[&devloop::DevLoop];
 
 /// A kind of tool that can be found in a project.
 pub trait Tool: Sync + fmt::Debug {
@@ -19,6 +22,10 @@ pub trait Tool: Sync + fmt::Debug {
     fn name(&self) -> &'static str;
     /// Whether `root` is a project in which this tool keeps its state. Looks at few files and reads none of size.
     fn is_in(&self, root: &Path) -> bool;
+    /// The folder of its state in a project: a dot and its name, unless it says otherwise.
+    fn state_folder(&self) -> PathBuf {
+        PathBuf::from(format!(".{}", self.name()))
+    }
     /// Starts reading. `position` is what [`Source::position`] gave when the last event was spooled; `None` is the
     /// first time. A position that cannot be read (older format, damaged) is as `None` and is said in a log line.
     fn open(
@@ -42,6 +49,11 @@ pub trait Source: Send {
     fn position(&self) -> Vec<u8>;
     /// The files and folders whose change should wake this source, absolute. Asked again after each step.
     fn watched_paths(&self) -> Vec<WatchedPath>;
+    /// The processes at the root of the tool's live sessions here, for [`host`] to measure. Asked again after each step;
+    /// empty when nothing runs.
+    fn live_pids(&self) -> Vec<u32> {
+        Vec::new()
+    }
     /// States that the source is gone (`SourceEnded`), when its project was removed.
     fn end(&mut self, moment: &Moment<'_>, facts: &mut Facts);
 }

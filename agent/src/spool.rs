@@ -235,6 +235,11 @@ impl Spool {
         self.journal.subscribe()
     }
 
+    /// Where the agent keeps its state.
+    pub fn state_dir(&self) -> &Path {
+        &self.config.state_dir
+    }
+
     /// Wall time, for a heartbeat.
     pub fn wall(&self) -> muster::clock::WallTime {
         self.clock.wall()

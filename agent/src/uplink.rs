@@ -127,9 +127,15 @@ pub async fn run(
         };
         tokio::select! {
             () = tokio::time::sleep(delay) => {}
-            _ = shutdown.wait_for(|stop| *stop) => return,
+            () = stopped(&mut shutdown) => return,
         }
     }
+}
+
+/// Returns when the process is asked to stop.
+pub(crate) async fn stopped(shutdown: &mut watch::Receiver<bool>) {
+    // A sender that is gone asks as well.
+    let _ = shutdown.wait_for(|stop| *stop).await;
 }
 
 /// A status in words for a person: what, and what to do.

@@ -67,7 +67,8 @@ pub enum Health {
 /// What somebody should look at.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
-    /// Damaged records were set aside. Settled when the `.corrupt` files are deleted and the log is opened anew.
+    /// Damaged records were set aside. Settled when the log is opened anew after retention has deleted their segments
+    /// (or somebody the `*.seg.corrupt` files).
     #[error(
         "{records} damaged records ({bytes} bytes) and {segments} segments are set aside in .corrupt files"
     )]

@@ -14,7 +14,7 @@ const ENTRIES_MAX: usize = 65_536;
 /// Bytes are copied in pieces of this size.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// What was set aside, in this life and in earlier ones. An operator who deletes the files declares it settled.
+/// What was set aside, in this life and in earlier ones.
 #[derive(Debug, Default)]
 pub(crate) struct Quarantine {
     seen: BTreeMap<u64, BTreeSet<u64>>,

@@ -178,7 +178,7 @@ fn begin(
     file.sync_data()?;
     fs.sync_dir(&config.dir)?;
     let end = SEGMENT_HEAD_BYTES as u64;
-    Ok((Segment::new(first, end, wall.0), Active { file, first, end, allocated: end }))
+    Ok((Segment::new(first, end, wall.0), Active { file, first, end, allocated: end, head_end: end }))
 }
 
 fn prepare_reserve(shared: &Shared, names: &[String]) {

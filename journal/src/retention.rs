@@ -55,13 +55,6 @@ pub(crate) fn apply(shared: &Shared) -> RetainReport {
         report.dropped_unread += unread;
         shared.counters.dropped_by_retention.fetch_add(unread, Ordering::Relaxed);
     }
-    if report.segments > 0
-        && let Err(error) = shared.fs.sync_dir(&shared.config.dir)
-    {
-        // The names may come back after a crash; they would then be deleted again.
-        tracing::warn!(%error, "cannot sync the folder after deleting old segments");
-        report.failed = Some(error.kind());
-    }
     report
 }
 
@@ -94,7 +87,9 @@ fn delete(shared: &Shared, segment: &Segment) -> io::Result<()> {
     failpoint("mid-delete");
     shared.segments.lock().list.retain(|s| s.first != segment.first);
     shared.quarantine.lock().forget(segment.first);
-    unlink_if_there(shared, &corrupt_path(dir, segment.first))
+    unlink_if_there(shared, &corrupt_path(dir, segment.first))?;
+    // One by one: after a crash the next segment must not be gone while this one is back.
+    shared.fs.sync_dir(dir)
 }
 
 fn unlink_if_there(shared: &Shared, path: &std::path::Path) -> io::Result<()> {

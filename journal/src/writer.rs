@@ -4,29 +4,32 @@
 //! (the thread has ended). A failure is told to everything that was queued before the next append is taken, so that
 //! nothing that was queued after a failed record can become durable without it.
 
+mod files;
+mod frames;
+
 use std::io::{self, IoSlice};
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
-use bytes::Bytes;
 use muster::clock::WallTime;
 
 use crate::config::SyncMode;
 use crate::error::{AppendError, Cause, is_no_room};
 use crate::failpoint::failpoint;
-use crate::format::{FrameHead, FrameType, SEGMENT_HEAD_BYTES, Salt, SegmentHead};
-use crate::fs::{File, FileSystem, OpenMode, write_full};
+use crate::format::{FRAME_HEAD_BYTES, SEGMENT_HEAD_BYTES};
+use crate::fs::{File, write_full};
 use crate::queue::{Condition, Unit};
-use crate::record::{Position, Record};
+use crate::record::Position;
 use crate::segments::{Segment, segment_path};
 use crate::shared::Shared;
 
+use files::create_segment;
+pub(crate) use files::{make_reserve, new_segment_file};
+use frames::{Piece, encode, seal_head};
+
 /// The thread has no recursion and no large values on its stack.
 const STACK_BYTES: usize = 256 << 10;
-/// Payloads up to this size are copied next to their head: one buffer of the write instead of two.
-const COPY_BYTES_MAX: usize = 512;
 /// The buffer for heads and small payloads is given back when a group made it larger than this.
 const ARENA_BYTES_KEPT: usize = 256 << 10;
 
@@ -39,6 +42,10 @@ pub(crate) struct Writer {
     /// The position of the next record.
     next: u64,
     arena: Vec<u8>,
+    /// Off once the file system said that it cannot.
+    can_allocate: bool,
+    /// Whether a reserve could not be made for another reason than want of room; not tried again in this life.
+    is_reserve_hopeless: bool,
 }
 
 /// The segment that is written.
@@ -49,6 +56,8 @@ pub(crate) struct Active {
     pub(crate) end: u64,
     /// Size of the file.
     pub(crate) allocated: u64,
+    /// Where its head ends, and the records that it begins with.
+    pub(crate) head_end: u64,
 }
 
 /// Why a group was not written.
@@ -57,15 +66,9 @@ enum Failure {
     Broken(Cause),
 }
 
-/// A piece of the group: a range of the arena, or a payload where it is.
-enum Piece {
-    Arena(Range<usize>),
-    Payload(Bytes),
-}
-
 impl Writer {
     pub(crate) fn new(shared: Arc<Shared>, active: Active, next: u64) -> Self {
-        Self { shared, active, next, arena: Vec::new() }
+        Self { shared, active, next, arena: Vec::new(), can_allocate: true, is_reserve_hopeless: false }
     }
 
     pub(crate) fn spawn(self) -> io::Result<JoinHandle<()>> {
@@ -114,15 +117,11 @@ impl Writer {
     fn write_all(&mut self, units: Vec<Unit>) -> Result<(), Cause> {
         let mut rest = units;
         while !rest.is_empty() {
-            let written = self.prepare(&rest).and_then(|count| {
-                let group: Vec<Unit> = rest.drain(..count).collect();
-                self.write_group(&group).map_err(|failure| {
-                    rest.splice(0..0, group);
-                    failure
-                })
-            });
-            if let Err(failure) = written {
-                return self.fail(rest, failure);
+            let written =
+                self.prepare(&rest).and_then(|count| self.write_group(&rest[..count]).map(|()| count));
+            match written {
+                Ok(count) => drop(rest.drain(..count)),
+                Err(failure) => return self.fail(rest, failure),
             }
         }
         if self.shared.queue.lock().units.is_empty() {
@@ -134,24 +133,41 @@ impl Writer {
 
     /// Sees to the reserve and to a segment with room. How many of the units go into it.
     fn prepare(&mut self, units: &[Unit]) -> Result<usize, Failure> {
-        if self.shared.config.reserve_bytes > 0 && !self.shared.counters.has_reserve.load(Ordering::Relaxed) {
-            match make_reserve(&self.shared) {
-                Err(error) if is_no_room(&error) => return Err(Failure::NoRoom),
-                Err(error) => tracing::warn!(%error, "cannot make the reserve file"),
-                Ok(()) => {}
-            }
-        }
-        let bytes_max = self.shared.config.segment_bytes_max;
-        let is_fresh = self.active.end <= SEGMENT_HEAD_BYTES as u64 || self.next == self.active.first;
-        if !is_fresh && self.active.end + units[0].frame_bytes() > bytes_max {
+        self.see_to_reserve()?;
+        let is_fresh = self.active.end <= self.active.head_end;
+        if !is_fresh && self.active.end + units[0].frame_bytes() > self.active_bytes_max() {
             self.rotate()?;
         }
+        let bytes_max = self.active_bytes_max();
         let mut end = self.active.end;
         let fits = units.iter().take_while(|unit| {
             end += unit.frame_bytes();
             end <= bytes_max
         });
         Ok(fits.count().max(1))
+    }
+
+    /// Makes the reserve again after it was given up.
+    fn see_to_reserve(&mut self) -> Result<(), Failure> {
+        let has_reserve = self.shared.counters.has_reserve.load(Ordering::Relaxed);
+        if has_reserve || self.shared.config.reserve_bytes == 0 || self.is_reserve_hopeless {
+            return Ok(());
+        }
+        match make_reserve(&self.shared) {
+            Ok(()) => Ok(()),
+            Err(error) if is_no_room(&error) => Err(Failure::NoRoom),
+            Err(error) => {
+                tracing::warn!(%error, "cannot make the reserve file; going on without");
+                self.is_reserve_hopeless = true;
+                Ok(())
+            }
+        }
+    }
+
+    /// Where the active segment ends at the latest. Half of it is for records, however much it begins with.
+    fn active_bytes_max(&self) -> u64 {
+        let bytes_max = self.shared.config.segment_bytes_max;
+        bytes_max.max(self.active.head_end + bytes_max / 2)
     }
 
     fn write_group(&mut self, group: &[Unit]) -> Result<(), Failure> {
@@ -182,13 +198,7 @@ impl Writer {
     /// Writes the pieces at the durable end, where nobody reads yet.
     fn write_pieces(&mut self, pieces: &[Piece], bytes: u64) -> Result<(), Failure> {
         self.allocate_ahead(bytes);
-        let mut slices: Vec<IoSlice<'_>> = pieces
-            .iter()
-            .map(|piece| match piece {
-                Piece::Arena(range) => IoSlice::new(&self.arena[range.clone()]),
-                Piece::Payload(payload) => IoSlice::new(payload),
-            })
-            .collect();
+        let mut slices = Piece::slices(pieces, &self.arena);
         let written = write_full(&*self.active.file, &mut slices, self.active.end);
         written.map_err(|error| self.failure("write", &error))?;
         self.active.allocated = self.active.allocated.max(self.active.end + bytes);
@@ -244,7 +254,7 @@ impl Writer {
             return Err(Failure::Broken(Cause::new("begin a segment in", &self.shared.config.dir, &moved)));
         }
         // The records are synced already; this only saves later openings work.
-        let sealed_end = self.active.end + crate::format::FRAME_HEAD_BYTES as u64;
+        let sealed_end = self.active.end + FRAME_HEAD_BYTES as u64;
         let tidied = self.write_seal().and_then(|()| self.active.file.truncate(sealed_end));
         if let Err(error) = tidied {
             tracing::warn!(path = %old_path.display(), %error, "cannot seal a full segment");
@@ -276,7 +286,7 @@ impl Writer {
 
     /// Says on disk, unsynced, that everything before is synced. The next group overwrites it.
     fn write_seal(&mut self) -> io::Result<()> {
-        let mut seal = Vec::with_capacity(crate::format::FRAME_HEAD_BYTES);
+        let mut seal = Vec::with_capacity(FRAME_HEAD_BYTES);
         let salt = self.shared.salt(self.active.first);
         seal_head(self.next - 1, self.shared.clock.wall()).encode(salt, &[], &mut seal);
         write_full(&*self.active.file, &mut [IoSlice::new(&seal)], self.active.end)?;
@@ -288,13 +298,14 @@ impl Writer {
     fn allocate_ahead(&mut self, bytes: u64) {
         let config = &self.shared.config;
         let needed = self.active.end + bytes;
-        if needed <= self.active.allocated || config.preallocate_bytes == 0 {
+        if needed <= self.active.allocated || config.preallocate_bytes == 0 || !self.can_allocate {
             return;
         }
         let wanted = (needed + config.preallocate_bytes).min(config.segment_bytes_max.max(needed));
         let (from, len) = (self.active.allocated, wanted - self.active.allocated);
-        if self.active.file.allocate(from, len).is_ok() {
-            self.active.allocated = wanted;
+        match self.active.file.allocate(from, len) {
+            Ok(()) => self.active.allocated = wanted,
+            Err(error) => self.can_allocate = error.kind() != io::ErrorKind::Unsupported,
         }
     }
 
@@ -363,116 +374,4 @@ impl Writer {
         tracing::warn!(dir = %self.shared.config.dir.display(), "disk is full; appends are refused until there is room");
         Ok(())
     }
-}
-
-fn seal_head(position: u64, wall: WallTime) -> FrameHead {
-    FrameHead {
-        frame_type: FrameType::Seal,
-        kind: 0,
-        meta_len: 0,
-        payload_len: 0,
-        position,
-        wall_us: wall.0,
-        synced: position,
-        payload_crc: 0,
-    }
-}
-
-/// Lays the frames of `records` out, from position `next` on, each with whether its unit goes on. The pieces, how many
-/// records, how many bytes.
-fn encode<'a>(
-    arena: &mut Vec<u8>,
-    salt: Salt,
-    next: u64,
-    wall: WallTime,
-    records: impl Iterator<Item = (&'a Record, bool)>,
-) -> (Vec<Piece>, u64, u64) {
-    arena.clear();
-    let mut pieces = Vec::new();
-    let (mut count, mut bytes, mut start) = (0, 0, 0);
-    for (record, has_more) in records {
-        let head = FrameHead {
-            frame_type: if has_more { FrameType::RecordWithMore } else { FrameType::Record },
-            kind: record.kind,
-            // Both were checked when the record was queued.
-            meta_len: record.meta.len() as u16,
-            payload_len: record.payload.len() as u32,
-            position: next + count,
-            wall_us: wall.0,
-            synced: next - 1,
-            payload_crc: crc32c::crc32c(&record.payload),
-        };
-        head.encode(salt, &record.meta, arena);
-        if record.payload.len() <= COPY_BYTES_MAX {
-            arena.extend_from_slice(&record.payload);
-        } else {
-            pieces.push(Piece::Arena(start..arena.len()));
-            pieces.push(Piece::Payload(record.payload.clone()));
-            start = arena.len();
-        }
-        count += 1;
-        bytes += head.frame_len();
-    }
-    if start < arena.len() {
-        pieces.push(Piece::Arena(start..arena.len()));
-    }
-    (pieces, count, bytes)
-}
-
-/// Makes the segment that begins at `first`, durable with its name, its head and its first records.
-fn create_segment(
-    shared: &Shared,
-    first: u64,
-    wall: WallTime,
-    head_records: &[Record],
-    arena: &mut Vec<u8>,
-) -> Result<(Active, u64), (std::path::PathBuf, io::Error)> {
-    let path = segment_path(&shared.config.dir, first);
-    let made = (|| {
-        let file = new_segment_file(&*shared.fs, &path, shared.journal_id, first, wall)?;
-        let count = head_records.len();
-        let records = head_records.iter().enumerate().map(|(i, record)| (record, i + 1 < count));
-        let (pieces, _, bytes) = encode(arena, shared.salt(first), first, wall, records);
-        let mut slices: Vec<IoSlice<'_>> = pieces
-            .iter()
-            .map(|piece| match piece {
-                Piece::Arena(range) => IoSlice::new(&arena[range.clone()]),
-                Piece::Payload(payload) => IoSlice::new(payload),
-            })
-            .collect();
-        write_full(&*file, &mut slices, SEGMENT_HEAD_BYTES as u64)?;
-        file.sync_data()?;
-        shared.fs.sync_dir(&shared.config.dir)?;
-        let allocated = SEGMENT_HEAD_BYTES as u64 + bytes;
-        Ok((Active { file, first, end: SEGMENT_HEAD_BYTES as u64, allocated }, bytes))
-    })();
-    made.map_err(|error| (path, error))
-}
-
-/// A new segment's file with its head, not yet synced.
-pub(crate) fn new_segment_file(
-    fs: &dyn FileSystem,
-    path: &std::path::Path,
-    journal_id: crate::format::JournalId,
-    first: u64,
-    wall: WallTime,
-) -> io::Result<Box<dyn File>> {
-    let file = fs.open(path, OpenMode::Create)?;
-    let head = SegmentHead { journal_id, first, created_wall_us: wall.0 }.encode();
-    write_full(&*file, &mut [IoSlice::new(&head)], 0)?;
-    Ok(file)
-}
-
-/// Allocates the reserve. Half a reserve is taken away again.
-pub(crate) fn make_reserve(shared: &Shared) -> io::Result<()> {
-    let path = shared.config.dir.join(RESERVE_NAME);
-    let made = shared.fs.open(&path, OpenMode::Create).and_then(|file| {
-        file.allocate(0, shared.config.reserve_bytes)?;
-        file.sync_data()
-    });
-    match made {
-        Ok(()) => shared.counters.has_reserve.store(true, Ordering::Relaxed),
-        Err(_) => _ = shared.fs.unlink(&path),
-    }
-    made
 }

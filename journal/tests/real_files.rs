@@ -1,5 +1,7 @@
 //! The log over the system's own files.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -104,4 +106,19 @@ fn a_deleted_segment_poisons_instead_of_acknowledging_into_nothing() {
     }
     assert!(matches!(journal.commit(vec![record(2, 10)]), Err(journal::AppendError::Poisoned(_))));
     assert!(matches!(journal.health(), Health::Poisoned(_)));
+}
+
+#[test]
+fn a_replaced_folder_is_noticed_and_nothing_goes_into_the_new_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, moved) = (dir.path().join("log"), dir.path().join("moved"));
+    let (journal, _) = open(&path);
+    journal.commit(vec![record(1, 10)]).unwrap();
+    assert!(std::process::Command::new("mv").args([&path, &moved]).status().unwrap().success());
+    std::fs::create_dir(&path).unwrap();
+    let replaced = Health::Degraded { reasons: vec![journal::Reason::FolderReplaced] };
+    assert_eq!(journal.health(), replaced);
+    let poisoned = (2..50).find_map(|n| journal.commit(vec![record(n, 3000)]).err());
+    assert!(matches!(poisoned, Some(journal::AppendError::Poisoned(_))), "{poisoned:?}");
+    assert_eq!(std::fs::read_dir(&path).unwrap().count(), 0);
 }

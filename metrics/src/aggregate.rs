@@ -35,16 +35,13 @@ use muster::batch::BatchView;
 use muster::clock::{Monotonic, WallTime};
 use muster::ids::{AgentId, Team};
 use muster::v1;
-use muster::v1::event::Kind;
 
 pub use fact::{Fact, Label};
 pub(crate) use page::is_own_name;
 pub use page::{PageCursor, PageRequest};
 pub use snapshot::SnapshotError;
 
-use crate::catalogue::{
-    Bounds, Dispatch, Family, FamilyId, LabelOrder, MetricKind, families, find, self_families,
-};
+use crate::catalogue::{Bounds, Family, FamilyId, LabelOrder, MetricKind, families, find, self_families};
 use fact::Memo;
 use origins::{Origins, TeamId};
 use owners::Owners;
@@ -137,35 +134,27 @@ impl Aggregate {
         Self { store: Store::new(config), memo: Memo::default() }
     }
 
-    /// Counts a batch that [`muster::batch::decode`] returned. Each batch must be given once, in order of its agent.
+    /// Counts a batch that [`muster::batch::decode`] returned, and notes that its agent is there. Each batch must be
+    /// given once, in order of its agent.
     pub fn apply(&mut self, team: &Team, agent: AgentId, batch: &v1::Batch, at: Applied) {
+        self.heard(team, agent, at.monotonic);
+        self.replay(team, agent, batch, at);
+    }
+
+    /// Counts a batch that was received before a restart. Its agent is not thereby there: gauges of an agent that the
+    /// snapshot does not know as heard come to the page when it is heard.
+    pub fn replay(&mut self, team: &Team, agent: AgentId, batch: &v1::Batch, at: Applied) {
         let store = &mut self.store;
         let now = store.timeline.tick(at.monotonic);
         let team = store.origins.team(team.as_str(), &mut store.texts);
-        let agent = store.owners.heard(team, agent, now);
+        let agent = store.owners.known_or_silent(team, agent, now);
         self.memo.start(batch);
-        let dispatch = Dispatch::get();
         let mut fact = Fact::new(store, &mut self.memo, batch, team, agent, now);
-        for event in BatchView::new(batch).events() {
-            if event.source >= batch.sources.len() {
-                continue;
-            }
+        for event in BatchView::new(batch).events().filter(|event| event.source < batch.sources.len()) {
             fact.begin(event.source, event.weight, event.time.min(at.wall));
             match event.kind {
-                None => {
-                    fact.count_unknown();
-                    continue;
-                }
-                Some(Kind::SourceEnded(_)) => fact.end_source(),
-                Some(Kind::ToolSettings(settings)) => fact.settings(settings),
-                Some(_) => {}
-            }
-            if let Some(kind) = event.kind {
-                fact.count_applied();
-                for &(family, rule) in dispatch.rules(kind, fact.tool_class()) {
-                    fact.family = family;
-                    rule.run(kind, &mut fact);
-                }
+                None => fact.count_unknown(),
+                Some(kind) => fact.apply(kind),
             }
         }
         fact.finish();

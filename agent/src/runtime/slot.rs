@@ -115,11 +115,6 @@ impl Slot {
         self.wake(now);
     }
 
-    /// Whether `path` is one that it watches, or lies right in one.
-    pub fn watches(&self, path: &Path) -> bool {
-        self.watched.iter().any(|w| w.0 == path || path.parent() == Some(&w.0))
-    }
-
     /// Lets the source read on. `None` when there is nothing to spool.
     pub fn step(&mut self, moment: &Moment<'_>, privacy: &Privacy) -> Result<Option<Stepped>, Panicked> {
         if self.source.is_none() {
@@ -161,7 +156,11 @@ impl Slot {
         let source = self.source.as_mut()?;
         let mut facts = Facts::new(privacy.clone());
         let ended = catch_unwind(AssertUnwindSafe(|| source.end(moment, &mut facts)));
-        ended.ok().map(|()| Stepped { facts, position: Vec::new(), step: Step { more: false, again_in: None } })
+        ended.ok().map(|()| Stepped {
+            facts,
+            position: Vec::new(),
+            step: Step { more: false, again_in: None },
+        })
     }
 
     fn finish(&mut self, step: Step, now: Monotonic) {

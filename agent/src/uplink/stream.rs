@@ -15,7 +15,9 @@ use tonic::Streaming;
 use tonic::codec::CompressionEncoding;
 
 use super::session::{self, Decision, NewEpochReason, Opening, Session};
-use super::{Backoff, End, ServerConfig, SharedSpool, Speaker, StreamError, UplinkStatus, channel, hello};
+use super::{
+    Backoff, End, ServerConfig, SharedSpool, Speaker, StreamError, UplinkStatus, channel, hello, stopped,
+};
 use crate::spool::BatchReader;
 
 /// A collector answers a hello from memory; it may first probe another stream of the same agent for a few seconds.
@@ -36,7 +38,7 @@ pub(super) async fn run(
 ) -> End {
     let opened = tokio::select! {
         opened = open(server, spool, speaker) => opened,
-        _ = shutdown.wait_for(|stop| *stop) => return End::Shutdown,
+        () = stopped(shutdown) => return End::Shutdown,
     };
     let (outbox, mut inbound, welcome) = match opened {
         Ok(parts) => parts,
@@ -226,7 +228,7 @@ impl Carrier {
                         heartbeat_due = now + self.heartbeat_every;
                     }
                 }
-                _ = shutdown.wait_for(|stop| *stop) => return Ok(End::Shutdown),
+                () = stopped(shutdown) => return Ok(End::Shutdown),
             }
         }
     }

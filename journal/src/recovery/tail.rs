@@ -97,7 +97,8 @@ pub(super) fn repair(
         segment.mark(mark.position, mark.offset, config.segment_bytes_max);
     }
     let file = fs.open(&path, OpenMode::ReadWrite)?;
-    Ok(Active { file, first: segment.first, end: end.offset, allocated })
+    let head_end = SEGMENT_HEAD_BYTES as u64;
+    Ok(Active { file, first: segment.first, end: end.offset, allocated, head_end })
 }
 
 fn walk(

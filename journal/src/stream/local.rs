@@ -53,6 +53,9 @@ pub enum StreamOpenError {
     /// The log could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// The log could not be written.
+    #[error(transparent)]
+    Append(AppendError),
     /// The log's records are too small for a checkpoint.
     #[error("journal setting record_bytes_max is {0}, too small for a checkpoint: make it at least {1}")]
     RecordsTooSmall(u32, usize),
@@ -99,6 +102,7 @@ impl JournalStreamLog {
             let map = marks.map.lock();
             checkpoint::encode(map.iter().map(|(key, stream)| (key, stream.mark())), checkpoint_bytes)
         }));
+        begin_with_checkpoint(&journal, &streams, checkpoint_bytes)?;
         Ok((Self { journal, streams }, recovery))
     }
 
@@ -216,6 +220,33 @@ fn stream_item(item: ReadItem) -> StreamItem {
             Ok(batch) => StreamItem::Batch(batch),
             Err(_) => StreamItem::Other { position: entry.position, kind: entry.kind },
         },
+    }
+}
+
+/// A crash can leave a new segment without the checkpoint that it should begin with. Without one, retention would one day
+/// delete the last that there is.
+fn begin_with_checkpoint(
+    journal: &Journal,
+    streams: &Streams,
+    bytes_max: usize,
+) -> Result<(), StreamOpenError> {
+    let last_segment = journal.segment_firsts().pop().unwrap_or_default();
+    let is_bare = last_segment > Position(1) && journal.durable() < last_segment;
+    if !is_bare {
+        return Ok(());
+    }
+    let records = {
+        let map = streams.map.lock();
+        checkpoint::encode(map.iter().map(|(key, stream)| (key, stream.mark())), bytes_max)
+    };
+    match journal.commit(records) {
+        Ok(_) => Ok(()),
+        // Opening must work on a full disk; the next segment has one again.
+        Err(error @ (AppendError::DiskFull | AppendError::Full)) => {
+            tracing::warn!(%error, "cannot write a checkpoint into the new segment");
+            Ok(())
+        }
+        Err(error) => Err(StreamOpenError::Append(error)),
     }
 }
 

@@ -280,3 +280,40 @@ fn a_batch_meta_is_as_specified() {
     ];
     assert_eq!(meta[..], expected.concat());
 }
+
+#[test]
+fn marks_larger_than_a_segment_do_not_begin_a_segment_for_each_batch() {
+    let fs = SimFs::new();
+    let (log, _) = open(&fs);
+    for n in 0..1500u64 {
+        let key = StreamKey { epoch: Epoch::try_from(n + 1).unwrap(), ..key(1) };
+        log.append(&key, batch(1, 3)).unwrap().wait().unwrap();
+    }
+    let before = log.journal().stats();
+    for n in 1..=200 {
+        log.append(&key(2), with_content(n, n, vec![3; 400].into())).unwrap().wait().unwrap();
+    }
+    let after = log.journal().stats();
+    assert!(after.segments - before.segments <= 5, "{before:?} {after:?}");
+}
+
+#[test]
+fn a_segment_that_a_crash_left_without_a_checkpoint_gets_one() {
+    let fs = SimFs::new();
+    let (log, _) = open(&fs);
+    for n in 1..=30 {
+        log.append(&key(1), with_content(n, n, vec![n as u8; 10_000].into())).unwrap().wait().unwrap();
+    }
+    let last = log.journal().segment_firsts().pop().unwrap();
+    drop(log);
+    let path = crate::segments::segment_path(Path::new("/log"), last.0);
+    let bytes = fs.contents()[&path].clone();
+    fs.put(&path, bytes[..1024 + 10].to_vec());
+    let (log, _) = open(&fs);
+    let before = log.high_water_mark(&key(1));
+    assert_eq!(log.journal().durable(), last, "the checkpoint is its first record");
+    drop(log);
+    let (log, recovery) = open(&fs);
+    assert_eq!(recovery.records_read, 0);
+    assert_eq!(log.high_water_mark(&key(1)), before);
+}

@@ -7,13 +7,14 @@ use std::borrow::Cow;
 
 use muster::clock::WallTime;
 use muster::v1;
+use muster::v1::event::Kind;
 
 use super::Store;
 use super::origins::{OriginId, OriginKey, TeamId};
 use super::owners::{AgentIndex, NOBODY, OwnerId};
 use super::table::{LABELS_MAX, Series, SeriesKey, Slot};
 use super::texts::TextId;
-use crate::catalogue::{FamilyId, FamilySet, MetricKind, ToolClass, Word, disabled_by, word};
+use crate::catalogue::{Dispatch, FamilyId, FamilySet, MetricKind, ToolClass, Word, disabled_by, word};
 use crate::exposition::label_value;
 
 /// Where the value of a label comes from.
@@ -40,7 +41,8 @@ pub struct Fact<'a> {
     memo: &'a mut Memo,
     batch: &'a v1::Batch,
     team: TeamId,
-    agent: AgentIndex,
+    /// `None`: there are too many agents, so it owns no gauges.
+    agent: Option<AgentIndex>,
     now: u32,
     source: usize,
     weight: u64,
@@ -73,6 +75,8 @@ struct MemoSource {
     unknown: u64,
     extrapolated: u64,
     first_us: u64,
+    /// Families that its tool's settings disable, if they were stated.
+    disabled: Option<FamilySet>,
 }
 
 impl Memo {
@@ -94,6 +98,7 @@ impl MemoSource {
         unknown: 0,
         extrapolated: 0,
         first_us: 0,
+        disabled: None,
     };
 }
 
@@ -151,7 +156,7 @@ impl<'a> Fact<'a> {
         memo: &'a mut Memo,
         batch: &'a v1::Batch,
         team: TeamId,
-        agent: AgentIndex,
+        agent: Option<AgentIndex>,
         now: u32,
     ) -> Self {
         let family = store.own.events_applied;
@@ -170,15 +175,25 @@ impl<'a> Fact<'a> {
         }
     }
 
-    pub(super) fn tool_class(&self) -> ToolClass {
-        self.memo.sources[self.source].class.unwrap_or(ToolClass::Other)
-    }
-
-    pub(super) fn count_applied(&mut self) {
+    /// Runs the rules that `kind` wakes.
+    pub(super) fn apply(&mut self, kind: &Kind) {
+        match kind {
+            Kind::SourceEnded(_) => self.end_source(),
+            Kind::ToolSettings(settings) => self.settings(settings),
+            _ => {}
+        }
         let source = &mut self.memo.sources[self.source];
         source.applied += 1;
         source.extrapolated += self.weight - 1;
         self.store.totals.events_applied += 1;
+        for &(family, rule) in Dispatch::get().rules(kind, self.tool_class()) {
+            self.family = family;
+            rule.run(kind, self);
+        }
+    }
+
+    fn tool_class(&self) -> ToolClass {
+        self.memo.sources[self.source].class.unwrap_or(ToolClass::Other)
     }
 
     pub(super) fn count_unknown(&mut self) {
@@ -187,7 +202,7 @@ impl<'a> Fact<'a> {
     }
 
     /// The source is gone: so are its gauges.
-    pub(super) fn end_source(&mut self) {
+    fn end_source(&mut self) {
         if let Some(owner) = self.known_owner() {
             self.store.owners.end(owner);
         }
@@ -195,16 +210,13 @@ impl<'a> Fact<'a> {
         (source.owner, source.ended) = (None, true);
     }
 
-    /// Takes over which families the tool's settings disable.
-    pub(super) fn settings(&mut self, settings: &v1::ToolSettings) {
+    /// Reads which families the tool's settings disable.
+    fn settings(&mut self, settings: &v1::ToolSettings) {
         let mut disabled = FamilySet::default();
         if self.tool_class() == ToolClass::DevLoop {
             let names = settings.disabled_metrics.iter().map(|&name| self.text_of(name));
             names.flat_map(disabled_by).for_each(|family| disabled.insert(family));
-        }
-        if self.memo.sources[self.source].origin.is_some() || !disabled.is_empty() {
-            let origin = self.origin();
-            self.store.origins.get_mut(origin).disabled = disabled;
+            self.memo.sources[self.source].disabled = Some(disabled);
         }
     }
 
@@ -227,7 +239,12 @@ impl<'a> Fact<'a> {
                 self.family = family;
                 self.add([Label::Tool], count);
             }
-            if !source.ended && self.memo.sources[index].origin.is_some() {
+            // Without a series there is no origin, and nothing to settle for it.
+            let Some(origin) = self.memo.sources[index].origin else { continue };
+            if let Some(disabled) = source.disabled {
+                self.store.origins.get_mut(origin).disabled = disabled;
+            }
+            if !source.ended {
                 let _ = self.owner();
             }
         }
@@ -361,14 +378,14 @@ impl Fact<'_> {
     fn known_owner(&mut self) -> Option<OwnerId> {
         let source = self.memo.sources[self.source];
         let tool = self.known_text(Label::Tool)?;
-        source.owner.or_else(|| self.store.owners.find(self.agent, source.origin?, tool))
+        source.owner.or_else(|| self.store.owners.find(self.agent?, source.origin?, tool))
     }
 
     fn owner(&mut self) -> Option<OwnerId> {
         if let Some(owner) = self.memo.sources[self.source].owner {
             return Some(owner);
         }
-        let origin = self.memo.sources[self.source].origin?;
+        let (agent, origin) = (self.agent?, self.memo.sources[self.source].origin?);
         if let Some(owner) = self.known_owner() {
             self.memo.sources[self.source].owner = Some(owner);
             return Some(owner);
@@ -379,7 +396,7 @@ impl Fact<'_> {
         let tool = self.intern_text(Label::Tool);
         let store = &mut *self.store;
         store.origins.get_mut(origin).is_project |= store.texts.get(tool) != MACHINE_TOOL;
-        let owner = store.owners.own((self.agent, origin, tool), &mut store.texts, &mut store.origins);
+        let owner = store.owners.own((agent, origin, tool), &mut store.texts, &mut store.origins);
         let source = &mut self.memo.sources[self.source];
         (source.owner, source.ended) = (Some(owner), false);
         Some(owner)

@@ -19,6 +19,9 @@ pub(super) const NOBODY: OwnerId = u32::MAX;
 /// Most sources that may own gauges at once: far above a large fleet, and 32 bytes each.
 pub(super) const OWNERS_MAX: usize = 1 << 18;
 
+/// Most agents that are remembered at once. Who comes when there are so many gets counters and no gauges.
+pub(super) const AGENTS_MAX: usize = 1 << 17;
+
 #[derive(Debug, Clone)]
 pub(super) struct Agent {
     pub(super) team: TeamId,
@@ -55,15 +58,23 @@ pub(super) struct Owners {
 }
 
 impl Owners {
-    /// Notes that the agent is there.
-    pub(super) fn heard(&mut self, team: TeamId, id: AgentId, now: u32) -> AgentIndex {
+    /// Notes that the agent is there. `None` when there are [`AGENTS_MAX`] others.
+    pub(super) fn heard(&mut self, team: TeamId, id: AgentId, now: u32) -> Option<AgentIndex> {
+        let index = self.known_or_silent(team, id, now)?;
+        let agent = &mut self.agents[index as usize];
+        (agent.heard_at, agent.silent) = (now, false);
+        Some(index)
+    }
+
+    /// The agent as it is; one that was never heard is silent. `None` when there are [`AGENTS_MAX`] others.
+    pub(super) fn known_or_silent(&mut self, team: TeamId, id: AgentId, now: u32) -> Option<AgentIndex> {
         if let Some(&index) = self.agent_index.get(&(team, id)) {
-            let agent = &mut self.agents[index as usize];
-            (agent.heard_at, agent.silent) = (now, false);
-            return index;
+            return Some(index);
         }
-        let agent = Agent { team, id, heard_at: now, silent: false, gone: false };
-        self.add_agent(agent)
+        if self.agent_index.len() >= AGENTS_MAX {
+            return None;
+        }
+        Some(self.add_agent(Agent { team, id, heard_at: now, silent: true, gone: false }))
     }
 
     pub(super) fn add_agent(&mut self, agent: Agent) -> AgentIndex {
@@ -137,7 +148,7 @@ impl Owners {
     pub(super) fn age(&mut self, now: u32, silent_after: u64, gone_after: u64) {
         for agent in &mut self.agents {
             let unheard = u64::from(now.saturating_sub(agent.heard_at));
-            agent.silent = unheard > silent_after;
+            agent.silent |= unheard > silent_after;
             agent.gone |= unheard > gone_after;
         }
         for id in 0..self.owners.len() as OwnerId {

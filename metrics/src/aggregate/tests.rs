@@ -1,9 +1,14 @@
 //! What an aggregate promises. The helpers are here, the promises in one file each.
 
+mod bounds;
 mod counting;
+mod lifecycle;
+mod pages;
+mod restart;
 
 use muster::batch::{BatchBuilder, SourceIdentity, SourceIndex};
 use muster::v1;
+use muster::v1::event::Kind;
 
 use super::*;
 use crate::Format;

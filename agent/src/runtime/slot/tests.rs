@@ -134,11 +134,3 @@ fn a_source_that_panics_goes_on_from_its_last_durable_position_after_a_pause() {
     assert_eq!(slot.due(), at(3), "the pause doubles");
     assert_eq!(run(&mut slot, 3), Ok(vec![2, 3]), "1 was spooled before the first panic");
 }
-
-#[test]
-fn a_change_of_a_file_in_a_watched_folder_concerns_the_source() {
-    let slot = slot(0);
-    assert!(slot.watches(Path::new("/p/.count/state.json")));
-    assert!(slot.watches(Path::new("/p/.count")));
-    assert!(!slot.watches(Path::new("/p/.count/deep/state.json")));
-}

@@ -135,12 +135,19 @@ impl Restored {
     }
 
     fn family(&mut self, reader: &mut Reader<'_>) -> Result<(), SnapshotError> {
-        let id = find(reader.text()?);
+        let name = reader.text()?;
         let (found_stride, labels) = (reader.u32()? as usize, usize::from(reader.u8()?));
-        let id = id.filter(|id| stride(id.family()) == found_stride && id.family().labels.len() == labels);
+        let id =
+            find(name).filter(|id| stride(id.family()) == found_stride && id.family().labels.len() == labels);
         let series_bytes =
             labels.checked_mul(4).zip(found_stride.checked_mul(8)).and_then(|(a, b)| a.checked_add(b));
         let series_bytes = series_bytes.and_then(|bytes| bytes.checked_add(28));
+        if id.is_none() {
+            tracing::warn!(
+                family = name,
+                "a family of the snapshot is not as this version has it, its series begin anew"
+            );
+        }
         let series_bytes = series_bytes.ok_or(SnapshotError::Inconsistent("cut short"))?;
         for _ in 0..reader.count(series_bytes)? {
             let (series, rest) = reader.0.split_at(series_bytes);

@@ -67,10 +67,9 @@ impl Numbers {
 
     fn write_texts(&mut self, store: &Store, out: &mut Vec<u8>) {
         put_count(self.texts.iter().filter(|number| **number != ABSENT).count(), out);
-        let mut next = 0;
-        for (id, number) in self.texts.iter_mut().enumerate().filter(|(_, number)| **number != ABSENT) {
-            *number = next;
-            next += 1;
+        let used = self.texts.iter_mut().enumerate().filter(|(_, number)| **number != ABSENT);
+        for (next, (id, number)) in used.enumerate() {
+            *number = next as u32;
             put_text(store.texts.get(TextId(id as u32)), out);
         }
     }

@@ -1,0 +1,97 @@
+//! `agent preview`: exactly what would leave this machine, and nothing is sent or spooled.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use muster::batch::BatchView;
+use muster::clock::{Clock, SystemClock};
+
+use super::{Failure, RunArgs};
+use crate::discovery::{Bounds, Discovery};
+use crate::facts::Facts;
+use crate::processes::ProcTable;
+use crate::project::{self, Machine};
+use crate::sources::{self, Moment, ToolEnvironment};
+
+mod words;
+
+/// Flags of `agent preview`.
+#[derive(Debug, Args)]
+pub struct PreviewArgs {
+    /// Projects or folders of projects (default: what [agent] watches)
+    paths: Vec<PathBuf>,
+    /// Configuration file
+    #[arg(long, value_name = "FILE", env = "MUSTER_CONFIG")]
+    config: Option<PathBuf>,
+    /// Most events to print a source; 0 for all
+    #[arg(long, default_value_t = 20)]
+    limit: usize,
+}
+
+/// Prints one JSON object a line for each event: all that would stand in a batch.
+pub(super) fn preview(args: &PreviewArgs) -> Result<ExitCode, Failure> {
+    let run = RunArgs { watch: args.paths.clone(), config: args.config.clone(), ..RunArgs::default() };
+    let config = run.resolve().map_err(Failure::usage)?;
+    if config.watch.is_empty() {
+        return Err(Failure::usage(anyhow::anyhow!(
+            "nothing to preview: name a project, as in `muster agent preview .`"
+        )));
+    }
+    let machine = Machine::of_this_process();
+    let found = Discovery::new(config.watch.clone(), Bounds::default()).rescan(sources::TOOLS);
+    if found.added.is_empty() {
+        return Err(Failure::failed(anyhow::anyhow!(
+            "no project found in {:?}: a project has a .loki folder or .devloop/agents.json",
+            config.watch
+        )));
+    }
+    let mut out = std::io::stdout().lock();
+    for project in &found.added {
+        let configured = config.project_names.get(&project.root).map(String::as_str);
+        let context = project::context(&project.root, configured, &machine);
+        for tool in sources::TOOLS.iter().filter(|tool| project.tools.contains(&tool.name())) {
+            let environment =
+                ToolEnvironment { loki_max_iterations: std::env::var("LOKI_MAX_ITERATIONS").ok() };
+            let mut source = tool.open(context.clone(), &environment, None);
+            let lines = events_of(source.as_mut(), &config.privacy, args.limit);
+            for line in lines {
+                if let Err(error) = writeln!(out, "{line}") {
+                    return if error.kind() == std::io::ErrorKind::BrokenPipe {
+                        Ok(ExitCode::SUCCESS)
+                    } else {
+                        Err(Failure::failed(error))
+                    };
+                }
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Steps until the source has nothing more or the limit is reached.
+fn events_of(source: &mut dyn sources::Source, privacy: &crate::facts::Privacy, limit: usize) -> Vec<String> {
+    let clock = SystemClock::new();
+    let processes = ProcTable::new();
+    let limit = if limit == 0 { usize::MAX } else { limit };
+    let (mut lines, mut events) = (Vec::new(), 0_usize);
+    loop {
+        let moment =
+            Moment { wall: clock.wall(), monotonic: clock.monotonic(), processes: &processes, rescan: true };
+        let mut facts = Facts::new(privacy.clone());
+        let step = source.step(&moment, &mut facts);
+        let batch = facts.into_builder();
+        let view = BatchView::new(batch.as_batch());
+        for event in view.events() {
+            if events == limit {
+                return lines;
+            }
+            events += 1;
+            lines.push(words::event(&view, &event).to_string());
+        }
+        if !step.more {
+            return lines;
+        }
+    }
+}

@@ -1,0 +1,491 @@
+//! The agent's one loop: wake a source, let it read a step, spool what it said, wait.
+//!
+//! It runs on one thread. Sources take turns, a step each, so that a flood of one does not starve the others; a source
+//! that panics is opened anew at its last durable position after a pause, and nobody else notices. Nothing is read while
+//! the spool is full: the tools' own files are the buffer then.
+//!
+//! Idle, it waits for a change, for the earliest time a source asked for, or for the slow rescan, and nothing else.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::Applied;
+use muster::batch::SealedBatch;
+use muster::clock::{Clock, Monotonic};
+use muster::ids::{AgentId, Epoch};
+use parking_lot::Mutex;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::config::AgentConfig;
+use crate::discovery::{Bounds, Discovery, FoundProject, Skipped};
+use crate::endpoint::{self, GuidePlace, Page};
+use crate::facts::Facts;
+use crate::figures::{Figures, RuntimeCounters};
+use crate::identity::{self, IdentityError};
+use crate::processes::{self, ProcTable};
+use crate::project::{self, Machine};
+use crate::sources::host::{self, HostSource, LiveTool};
+use crate::sources::{self, Moment, Source, ToolEnvironment, WatchedPath};
+use crate::spool::{Spool, SpoolError};
+use crate::uplink::{self, SharedSpool, Speaker, UplinkStatus, stopped};
+use crate::watch::{ChangeSet, Changes, Watcher};
+
+mod local;
+pub mod slot;
+
+use slot::{Slot, Stepped};
+
+/// How often retention of the spool is applied and the local aggregate forgets.
+const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(300);
+/// How long everybody waits when the spool is full or refuses.
+const FULL_SPOOL_PAUSE: Duration = Duration::from_secs(1);
+
+/// Why the agent does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The spool.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    /// The system gives no random numbers.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The page's port.
+    #[error(
+        "cannot listen on {address} (agent.metrics_listen): {source}; is another agent running? Name another port or `off`"
+    )]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// A running agent.
+pub struct Agent {
+    config: AgentConfig,
+    clock: Arc<dyn Clock>,
+    spool: SharedSpool,
+    slots: Vec<Slot>,
+    host: Option<HostSlot>,
+    discovery: Discovery,
+    skipped: Skipped,
+    machine: Machine,
+    processes: ProcTable,
+    watcher: Watcher,
+    changes: Changes,
+    page: Arc<Page>,
+    agent_id: AgentId,
+    epoch: Epoch,
+    figures: watch::Sender<Figures>,
+    uplink_status: watch::Receiver<UplinkStatus>,
+    counters: RuntimeCounters,
+    tasks: JoinSet<()>,
+    shutdown: watch::Receiver<bool>,
+    guide_places: BTreeSet<GuidePlace>,
+    paused_until: Option<Monotonic>,
+    metrics_address: Option<SocketAddr>,
+}
+
+struct HostSlot {
+    source: HostSource,
+    due: Monotonic,
+}
+
+impl Agent {
+    /// Opens the spool, binds the page and finds the projects. Nothing is read yet.
+    pub async fn start(
+        config: AgentConfig,
+        clock: Arc<dyn Clock>,
+        shutdown: watch::Receiver<bool>,
+    ) -> Result<Self, StartError> {
+        let spool = Spool::open(config.spool.clone(), clock.clone())?;
+        let (agent_id, epoch) = (spool.identity().agent_id, spool.identity().epoch);
+        let instance = identity::new_instance()?;
+        let aggregate = local::load(&spool, clock.as_ref());
+        let (figures, figures_seen) = watch::channel(Figures::default());
+        let page =
+            Arc::new(Page { aggregate: Mutex::new(aggregate), figures: figures_seen, clock: clock.clone() });
+        let (watcher, changes) = Watcher::new();
+        let machine = Machine::of_this_process();
+        let spool: SharedSpool = Arc::new(tokio::sync::Mutex::new(spool));
+        let (status, uplink_status) = watch::channel(UplinkStatus::default());
+        let mut tasks = JoinSet::new();
+        let metrics_address = bind_page(&config, &page, &shutdown, &mut tasks).await?;
+        if let Some(server) = config.server.clone() {
+            let speaker = Speaker { instance, host: machine.host.clone(), user: machine.user.clone() };
+            tasks.spawn(uplink::run(server, spool.clone(), speaker, status, shutdown.clone()));
+        }
+        let host = config
+            .host_samples
+            .then(|| HostSlot { source: HostSource::new(&machine), due: clock.monotonic() });
+        let discovery = Discovery::new(config.watch.clone(), Bounds::default());
+        let mut agent = Self {
+            config,
+            clock,
+            spool,
+            slots: Vec::new(),
+            host,
+            discovery,
+            skipped: Skipped::default(),
+            machine,
+            processes: ProcTable::new(),
+            watcher,
+            changes,
+            page,
+            agent_id,
+            epoch,
+            figures,
+            uplink_status,
+            counters: RuntimeCounters::default(),
+            tasks,
+            shutdown,
+            guide_places: BTreeSet::new(),
+            paused_until: None,
+            metrics_address,
+        };
+        let variable = |name: &str| std::env::var(name).ok();
+        agent.open_guide_place(endpoint::loki_guide_place(&variable));
+        agent.rediscover().await;
+        Ok(agent)
+    }
+
+    /// Where the page is.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_address
+    }
+
+    /// Reads and spools until shutdown.
+    pub async fn run(mut self) -> Result<(), SpoolError> {
+        let mut rescan_due = self.after(self.config.rescan_interval);
+        let mut housekeeping_due = self.after(HOUSEKEEPING_INTERVAL);
+        let mut shutdown = self.shutdown.clone();
+        loop {
+            self.read_what_is_due().await;
+            self.publish_figures().await;
+            if *shutdown.borrow() {
+                break;
+            }
+            let wake_at = self.next_due().min(rescan_due).min(housekeeping_due);
+            let pause = wake_at.0.saturating_sub(self.clock.monotonic().0);
+            tokio::select! {
+                change = self.changes.changed() => self.on_change(&change).await,
+                () = tokio::time::sleep(pause) => {}
+                () = stopped(&mut shutdown) => break,
+            }
+            let now = self.clock.monotonic();
+            if now >= rescan_due {
+                rescan_due = self.after(self.config.rescan_interval);
+                self.watcher.check();
+                self.rediscover().await;
+                self.slots.iter_mut().for_each(|slot| slot.wake_for_rescan(now));
+            }
+            if now >= housekeeping_due {
+                housekeeping_due = self.after(HOUSEKEEPING_INTERVAL);
+                self.housekeeping().await;
+            }
+        }
+        self.stop().await
+    }
+
+    fn after(&self, pause: Duration) -> Monotonic {
+        Monotonic(self.clock.monotonic().0 + pause)
+    }
+
+    fn next_due(&self) -> Monotonic {
+        let sources = self.slots.iter().map(Slot::due);
+        let host = self.host.iter().map(|host| host.due);
+        let due = sources.chain(host).min().unwrap_or(Monotonic(Duration::MAX));
+        self.paused_until.map_or(due, |until| due.max(until))
+    }
+
+    /// Wakes whom it concerns. A change that concerns no source is a project that may have come or gone.
+    async fn on_change(&mut self, change: &ChangeSet) {
+        let now = self.clock.monotonic();
+        if change.rescan {
+            self.counters.rescans_forced += 1;
+            self.slots.iter_mut().for_each(|slot| slot.wake_for_rescan(now));
+        }
+        let discovered = self.discovery.watched_paths(sources::TOOLS);
+        if change.rescan || change.touched.iter().any(|path| discovered.contains(path)) {
+            self.rediscover().await;
+        }
+        for slot in &mut self.slots {
+            if change.touched.iter().any(|path| slot.watched().contains(path)) {
+                slot.wake(now);
+            }
+        }
+        self.watch_again();
+    }
+
+    /// One step of each due source, round after round, until none is due.
+    async fn read_what_is_due(&mut self) {
+        let mut watched_before: Vec<Vec<WatchedPath>> = Vec::new();
+        loop {
+            let now = self.clock.monotonic();
+            if self.paused_until.is_some_and(|until| now < until) || *self.shutdown.borrow() {
+                return;
+            }
+            self.paused_until = None;
+            if self.spool.lock().await.is_full() {
+                self.paused_until = Some(Monotonic(now.0 + FULL_SPOOL_PAUSE));
+                return;
+            }
+            let due: Vec<usize> = (0..self.slots.len()).filter(|&i| self.slots[i].due() <= now).collect();
+            if due.is_empty() && self.host.as_ref().is_none_or(|host| host.due > now) {
+                break;
+            }
+            if watched_before.is_empty() {
+                watched_before = self.slots.iter().map(|slot| slot.watched().to_vec()).collect();
+            }
+            for index in due {
+                self.step_slot(index).await;
+            }
+            self.step_host().await;
+        }
+        let unchanged = watched_before.iter().map(Vec::as_slice).eq(self.slots.iter().map(Slot::watched));
+        if !watched_before.is_empty() && !unchanged {
+            self.watch_again();
+        }
+    }
+
+    async fn step_slot(&mut self, index: usize) {
+        self.counters.steps += 1;
+        let moment = Moment {
+            wall: self.clock.wall(),
+            monotonic: self.clock.monotonic(),
+            processes: &self.processes,
+            rescan: false,
+        };
+        let slot = &mut self.slots[index];
+        let stepped = slot.step(&moment, &self.config.privacy);
+        match stepped {
+            Ok(None) => {}
+            Ok(Some(stepped)) => self.spool_step(index, stepped).await,
+            Err(slot::Panicked) => {
+                self.counters.source_panics += 1;
+                tracing::error!(tool = slot.tool(), project = %slot.project().name, "a source panicked; it is opened anew after a pause");
+                slot.broke(moment.monotonic);
+            }
+        }
+    }
+
+    async fn spool_step(&mut self, index: usize, stepped: Stepped) {
+        let (facts, position, step) = stepped.into_parts();
+        let key = self.slots[index].key().to_owned();
+        let appended =
+            self.spool.lock().await.append_step(&key, position.clone(), facts.into_builder()).await;
+        let now = self.clock.monotonic();
+        match appended {
+            Ok(batch) => {
+                self.slots[index].spooled(position, step, now);
+                self.apply_locally(batch.as_ref());
+            }
+            Err(error) => {
+                self.counters.spool_refusals += 1;
+                tracing::error!(source = %key, error = %error, "the spool refused a step; it is read again after a pause");
+                self.slots[index].broke(now);
+            }
+        }
+    }
+
+    async fn step_host(&mut self) {
+        let now = self.clock.monotonic();
+        let Some(host) = self.host.as_mut() else { return };
+        let live = self.slots.iter().map(|slot| LiveTool {
+            tool: slot.tool(),
+            project: slot.project().clone(),
+            pids: slot.live_pids(),
+        });
+        if host.due > now {
+            return;
+        }
+        host.source.watch(live);
+        let moment =
+            Moment { wall: self.clock.wall(), monotonic: now, processes: &self.processes, rescan: false };
+        let mut facts = Facts::new(self.config.privacy.clone());
+        let step = host.source.step(&moment, &mut facts);
+        host.due = Monotonic(now.0 + step.again_in.unwrap_or(host::INTERVAL_IDLE));
+        if facts.is_empty() {
+            return;
+        }
+        let appended =
+            self.spool.lock().await.append_step(host::TOOL, Vec::new(), facts.into_builder()).await;
+        match appended {
+            Ok(batch) => self.apply_locally(batch.as_ref()),
+            // A sample that is not taken is not missed: the next one says what is then.
+            Err(error) => tracing::warn!(%error, "the spool refused a sample of the machine"),
+        }
+    }
+
+    fn apply_locally(&self, batch: Option<&SealedBatch>) {
+        let Some(batch) = batch else { return };
+        let at = Applied { wall: self.clock.wall(), monotonic: self.clock.monotonic() };
+        local::apply(&mut self.page.aggregate.lock(), self.agent_id, batch, at);
+    }
+
+    async fn publish_figures(&mut self) {
+        self.counters.sources = self.slots.len() as u64;
+        let uplink = self.uplink_status.borrow_and_update().clone();
+        let spool = self.spool.lock().await;
+        if spool.identity().epoch != self.epoch {
+            // The stored counters name an epoch; those of the one we left would not be gone on with.
+            self.epoch = spool.identity().epoch;
+            local::store(&self.page.aggregate.lock(), &spool);
+        }
+        self.figures.send_replace(Figures::gather(&spool, uplink, self.counters, processes::own_usage()));
+    }
+
+    /// Finds projects that came and ends those that went.
+    async fn rediscover(&mut self) {
+        let change = self.discovery.rescan(sources::TOOLS);
+        if change.skipped != self.skipped {
+            say_skipped(&change.skipped);
+            self.skipped = change.skipped;
+        }
+        if change.added.is_empty() && change.lost.is_empty() {
+            return;
+        }
+        for lost in &change.lost {
+            self.end_sources(lost).await;
+        }
+        for found in &change.added {
+            self.add_sources(found).await;
+        }
+        let roots: BTreeSet<_> = self.slots.iter().map(|slot| &slot.project().root).collect();
+        self.counters.projects = roots.len() as u64;
+        self.watch_again();
+    }
+
+    async fn add_sources(&mut self, found: &FoundProject) {
+        let configured = self.config.project_names.get(&found.root).map(String::as_str);
+        let mut context = project::context(&found.root, configured, &self.machine);
+        let others = self.slots.iter().filter(|slot| slot.project().root != found.root);
+        let taken: BTreeSet<String> = others.map(|slot| slot.project().name.clone()).collect();
+        context.name = project::distinct_name(&context.name, &found.root, &taken);
+        tracing::info!(project = %context.name, tools = ?found.tools, "watching");
+        let environment = ToolEnvironment { loki_max_iterations: std::env::var("LOKI_MAX_ITERATIONS").ok() };
+        let now = self.clock.monotonic();
+        for tool in sources::TOOLS.iter().filter(|tool| found.tools.contains(&tool.name())) {
+            let key = slot::source_key(tool.name(), &found.root);
+            let position = self.spool.lock().await.position_of(&key).cloned();
+            let position = position.as_deref().filter(|p| !p.is_empty());
+            self.slots.push(Slot::new(*tool, context.clone(), environment.clone(), position, now));
+        }
+        if let Some(settings) = sources::devloop::metrics_settings(&found.root).filter(|s| s.enabled) {
+            let because = "DevLoop's agents.json";
+            self.open_guide_place(Some(GuidePlace { port: settings.port, path: settings.path, because }));
+        }
+    }
+
+    async fn end_sources(&mut self, lost: &FoundProject) {
+        let is_lost = |slot: &Slot| slot.project().root == lost.root && lost.tools.contains(&slot.tool());
+        let (ended, kept): (Vec<Slot>, Vec<Slot>) =
+            std::mem::take(&mut self.slots).into_iter().partition(is_lost);
+        self.slots = kept;
+        for mut slot in ended {
+            tracing::info!(project = %slot.project().name, tool = slot.tool(), "watched no more");
+            if let Some(host) = self.host.as_mut() {
+                host.source.forget(slot.tool(), &lost.root);
+            }
+            let moment = Moment {
+                wall: self.clock.wall(),
+                monotonic: self.clock.monotonic(),
+                processes: &self.processes,
+                rescan: false,
+            };
+            let Some(stepped) = slot.end(&moment, &self.config.privacy) else { continue };
+            let (facts, position, _) = stepped.into_parts();
+            let appended =
+                self.spool.lock().await.append_step(slot.key(), position, facts.into_builder()).await;
+            match appended {
+                Ok(batch) => self.apply_locally(batch.as_ref()),
+                Err(error) => tracing::warn!(%error, "the spool refused the end of a source"),
+            }
+        }
+    }
+
+    fn watch_again(&mut self) {
+        let mut paths = self.discovery.watched_paths(sources::TOOLS);
+        paths.extend(self.slots.iter().flat_map(|slot| slot.watched().iter().cloned()));
+        self.watcher.set_paths(&paths);
+    }
+
+    fn open_guide_place(&mut self, place: Option<GuidePlace>) {
+        let Some(place) = place else { return };
+        let is_main = self.metrics_address.is_some_and(|address| address.port() == place.port);
+        // One page for each port: two projects with DevLoop's default port share it.
+        if is_main || self.guide_places.iter().any(|open| open.port == place.port) {
+            return;
+        }
+        self.guide_places.insert(place.clone());
+        self.tasks.spawn(endpoint::serve_guide_place(place, self.page.clone(), self.shutdown.clone()));
+    }
+
+    async fn housekeeping(&mut self) {
+        let mut spool = self.spool.lock().await;
+        if let Err(error) = spool.retain() {
+            tracing::warn!(%error, "cannot apply the spool's retention");
+        }
+        let mut aggregate = self.page.aggregate.lock();
+        aggregate.expire(self.clock.monotonic());
+        local::store(&aggregate, &spool);
+    }
+
+    /// Everything is durable already; this only makes the next start quicker.
+    async fn stop(mut self) -> Result<(), SpoolError> {
+        self.publish_figures().await;
+        let ended =
+            tokio::time::timeout(STOP_TIMEOUT, async { while self.tasks.join_next().await.is_some() {} });
+        if ended.await.is_err() {
+            self.tasks.abort_all();
+        }
+        let mut spool = self.spool.lock().await;
+        local::store(&self.page.aggregate.lock(), &spool);
+        spool.retain()
+    }
+}
+
+/// The uplink says goodbye and the page's connections end within this.
+const STOP_TIMEOUT: Duration = Duration::from_secs(3);
+
+fn say_skipped(skipped: &Skipped) {
+    for path in &skipped.missing {
+        tracing::warn!(path = %path.display(), "a watched path is not there; it is looked for at each rescan");
+    }
+    if skipped.unreadable > 0 {
+        let first = &skipped.unreadable_first;
+        tracing::warn!(
+            folders = skipped.unreadable,
+            ?first,
+            "folders could not be read, so projects in them are not seen"
+        );
+    }
+    for path in &skipped.worktree_copies {
+        tracing::info!(path = %path.display(), "left out: a copy of another project's Loki Mode state, which would count twice");
+    }
+    if skipped.is_cut_short {
+        tracing::warn!(
+            "the watched folders hold too many folders to search all of them; watch narrower paths"
+        );
+    }
+}
+
+async fn bind_page(
+    config: &AgentConfig,
+    page: &Arc<Page>,
+    shutdown: &watch::Receiver<bool>,
+    tasks: &mut JoinSet<()>,
+) -> Result<Option<SocketAddr>, StartError> {
+    let Some(address) = config.metrics_listen else { return Ok(None) };
+    let listen_error = |source| StartError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(listen_error)?;
+    let bound = listener.local_addr().map_err(listen_error)?;
+    let (page, shutdown) = (page.clone(), shutdown.clone());
+    tasks.spawn(async move { endpoint::serve(listener, "/metrics", page, shutdown).await });
+    Ok(Some(bound))
+}

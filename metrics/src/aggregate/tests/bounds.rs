@@ -1,0 +1,145 @@
+//! Bounds and hostile input (reliability.md row C1, C5).
+
+use super::*;
+use v1::RunStatus::Success;
+
+fn limited(series_per_family_max: usize) -> Bed {
+    Bed::new(AggregateConfig { series_per_family_max, ..AggregateConfig::collector() })
+}
+
+#[test]
+fn a_hundred_thousand_label_values_make_no_more_than_the_cap_and_every_event_counts() {
+    const VALUES: u64 = 120_000;
+    const CAP: usize = 500;
+    let mut bed = limited(CAP);
+    let mut bytes_at_cap = 0;
+    for start in (0..VALUES).step_by(2_000) {
+        let mut said = Said::by("claude", "shop");
+        for value in start..start + 2_000 {
+            let name = said.text(&format!("{value}-{}", "x\"\n\\\0".repeat(400)));
+            said = said.fact(Kind::LogRecord(v1::LogRecord { name, ..Default::default() }));
+        }
+        bed.hear(said);
+        if bytes_at_cap == 0 {
+            bytes_at_cap = bed.aggregate.stats().bytes_estimate;
+        }
+    }
+    let stats = bed.aggregate.stats();
+    let family = stats.series_by_family.iter().find(|(name, _)| *name == "muster_tool_events_total");
+    assert_eq!(family, Some(&("muster_tool_events_total", CAP + 1)));
+    assert_eq!(stats.overflowed, VALUES - CAP as u64);
+    assert!(stats.bytes_estimate <= bytes_at_cap * 2, "{} then {}", bytes_at_cap, stats.bytes_estimate);
+    let page = bed.page();
+    let total: u64 = page
+        .lines()
+        .filter(|line| line.starts_with("muster_tool_events_total{"))
+        .map(|line| line.rsplit(' ').next().and_then(|value| value.parse::<u64>().ok()).expect("number"))
+        .sum();
+    assert_eq!(total, VALUES, "every event is in exactly one series");
+    let overflow = r#"{team="core",user="__overflow__",host="__overflow__",project="__overflow__",tool="__overflow__",event="__overflow__"}"#;
+    assert_eq!(
+        value_on(&page, &format!("muster_tool_events_total{overflow}")),
+        Some((VALUES - CAP as u64).to_string())
+    );
+    let counted = r#"muster_series_overflow_total{team="core",user="",host="",project="",family="muster_tool_events_total"}"#;
+    assert_eq!(value_on(&page, counted), Some((VALUES - CAP as u64).to_string()));
+}
+
+#[test]
+fn one_teams_flood_leaves_another_its_room() {
+    let mut bed = limited(3);
+    let at = Applied { wall: NOON, monotonic: bed.now() };
+    for worker in ["a", "b", "c", "d", "e"] {
+        bed.hear(Said::by("devloop", "shop").run(worker, Success, None));
+    }
+    let other: Team = "web".parse().expect("valid");
+    bed.aggregate.apply(&other, agent(9), &Said::by("devloop", "site").run("z", Success, None).batch(), at);
+    let page = bed.page();
+    assert!(page.contains(
+        r#"devloop_agent_runs_total{team="web",user="dana",host="laptop-17",project="site",agent="z""#
+    ));
+    assert!(!page.contains(r#"agent="d""#));
+}
+
+#[test]
+fn a_gauge_without_room_is_left_out_and_counted() {
+    let mut bed = limited(1);
+    bed.hear(Said::by("devloop", "shop").queue("a", 1).queue("b", 2).queue("a", 3));
+    let page = bed.page();
+    assert!(page.contains(r#"agent="a"} 3"#), "a known series is still updated");
+    assert!(!page.contains(r#"agent="b""#));
+    assert!(!page.contains(r#"devloop_agent_queue_depth{team="core",user="__overflow__""#));
+    assert!(page.contains(r#"family="devloop_agent_queue_depth"} 1"#));
+}
+
+#[test]
+fn removed_series_make_room_for_new_ones() {
+    let mut bed = limited(2);
+    bed.hear(Said::by("devloop", "shop").run("a", Success, None).run("b", Success, None));
+    bed.hear(Said::by("devloop", "shop").fact(Kind::SourceEnded(v1::SourceEnded {})));
+    bed.pass(25 * 3600);
+    bed.hear(Said::by("devloop", "shop").run("c", Success, None).run("d", Success, None));
+    assert!(bed.page().contains(r#"agent="d""#));
+    assert_eq!(bed.aggregate.stats().overflowed, 0);
+}
+
+#[test]
+fn a_hostile_label_breaks_neither_the_line_nor_the_page() {
+    let hostile = "q\" b\\ n\n r\r z\0 p\u{2028} e\u{85} }{ é";
+    let mut bed = Bed::collector();
+    bed.hear(Said::by("devloop", hostile).queue(hostile, 1));
+    let page = bed.page();
+    let expected = "q\\\" b\\\\ n\\n r\u{fffd} z\u{fffd} p\u{fffd} e\u{fffd} }{ é";
+    assert!(page.contains(&format!("project=\"{expected}\",agent=\"{expected}\"}} 1\n")), "{page}");
+    assert!(!page.contains(['\r', '\0', '\u{2028}', '\u{85}']));
+    for line in page.lines() {
+        assert!(
+            line.starts_with('#') || line.starts_with("devloop_") || line.starts_with("muster_"),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn a_long_label_is_cut_between_characters() {
+    let mut bed = Bed::agent();
+    bed.hear(Said::by("devloop", "shop").queue(&"ü".repeat(2000), 1));
+    let page = bed.page();
+    let line = page.lines().find(|line| line.starts_with("devloop_agent_queue_depth{")).expect("there");
+    assert_eq!(line.matches('ü').count(), 64);
+}
+
+#[test]
+fn a_future_or_absurd_time_becomes_no_later_than_now() {
+    let mut bed = Bed::collector();
+    let batch = Said::by("loki", "shop")
+        .at(WallTime(u64::MAX))
+        .fact(Kind::LinesRecorded(v1::LinesRecorded { count: 1 }))
+        .batch();
+    let at = Applied { wall: NOON, monotonic: bed.now() };
+    bed.aggregate.apply(&team(), agent(1), &batch, at);
+    assert!(bed.open_metrics().contains(
+        "loki_events_created{team=\"core\",user=\"dana\",host=\"laptop-17\",project=\"shop\"} 1771588800\n"
+    ));
+}
+
+#[test]
+fn with_one_project_an_agents_page_has_no_scope_labels_and_with_two_it_has_the_project() {
+    let mut bed = Bed::agent();
+    let cost = |cost_usd| Kind::CostTotal(v1::CostTotal { cost_usd });
+    let machine = |bytes| {
+        let scope = v1::ResourceScope::Machine.into();
+        Kind::ResourceSample(v1::ResourceSample { scope, memory_bytes: Some(bytes), ..Default::default() })
+    };
+    bed.hear(Said::by("loki", "shop").fact(cost(1.5)).then_by("host", "").fact(machine(7)));
+    assert_eq!(bed.value("loki_cost_usd").as_deref(), Some("1.5"));
+    let memory = r#"tool="host",scope="machine",agent=""}"#;
+    assert_eq!(bed.value(&format!("muster_process_memory_bytes{{{memory}")).as_deref(), Some("7"));
+    bed.hear(Said::by("loki", "site").fact(cost(2.0)));
+    assert_eq!(bed.value(r#"loki_cost_usd{project="shop"}"#).as_deref(), Some("1.5"));
+    assert_eq!(bed.value(r#"loki_cost_usd{project="site"}"#).as_deref(), Some("2"));
+    assert_eq!(
+        bed.value(&format!("muster_process_memory_bytes{{project=\"\",{memory}")).as_deref(),
+        Some("7")
+    );
+}
