@@ -8,9 +8,11 @@
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
 pub mod agent;
+pub mod canary;
 pub mod collector;
 pub mod fault_proxy;
 pub mod fleet;
+pub mod guides;
 pub mod http;
 pub mod live_project;
 pub mod oracle;
