@@ -18,7 +18,7 @@
 //! | a segment is missing, or is not what its name says | told as a gap; a wrong file is renamed to `*.seg.corrupt` |
 //! | a write or `fdatasync` fails | the handle is poisoned: nothing is acknowledged after it; opening anew heals |
 //! | the disk is full | the tail is cut back to the durable end, the reserve is given up, appends say `DiskFull`; when room is back, the next append goes through and the reserve is made again |
-//! | the segment or the folder is taken away | poisoned |
+//! | the segment or the folder is taken away, or the writer panics | poisoned |
 //! | a second process opens it | refused: the folder is locked |
 //! | a newer format | refused, and nothing is changed |
 //! | an invalid configuration | refused before anything is touched |
@@ -26,7 +26,7 @@
 //! # How it works
 //!
 //! One thread writes. It takes everything that is queued, writes it with one vectored write, syncs once, and completes
-//! all of it (group commit). Idle, it sleeps on a condition and never wakes. The bytes are specified in [`format`].
+//! all of it (group commit). Idle, it sleeps on a condition and never wakes. The bytes are specified in [`mod@format`].
 //! [`stream`] is the collector's log over it: numbered streams with a high-water mark each.
 
 mod completion;

@@ -1,5 +1,6 @@
 //! What waits for the writer: bounded by bytes, in the order of the appends.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
@@ -22,7 +23,8 @@ pub(crate) enum Records {
 /// What is written together or not at all.
 pub(crate) struct Unit {
     pub(crate) records: Records,
-    pub(crate) done: Arc<dyn Completion>,
+    done: Arc<dyn Completion>,
+    is_told: Cell<bool>,
 }
 
 /// What the log does with an append.
@@ -53,21 +55,35 @@ impl Records {
             Records::Many(records) => records,
         }
     }
-}
 
-impl Unit {
-    /// Bytes of its frames on disk.
+    /// Bytes of their frames on disk.
     pub(crate) fn frame_bytes(&self) -> u64 {
-        self.records.as_slice().iter().map(|r| frame_len(r.meta.len(), r.payload.len())).sum()
+        self.as_slice().iter().map(|r| frame_len(r.meta.len(), r.payload.len())).sum()
     }
 
-    /// Bytes that it counts for in the queue.
+    /// Bytes that they count for in the queue.
     pub(crate) fn queue_bytes(&self) -> usize {
         self.frame_bytes() as usize + UNIT_OVERHEAD_BYTES
     }
+}
+
+impl Unit {
+    pub(crate) fn new(records: Records, done: Arc<dyn Completion>) -> Self {
+        Self { records, done, is_told: Cell::new(false) }
+    }
 
     pub(crate) fn complete(&self, outcome: &Outcome) {
+        self.is_told.set(true);
         self.done.complete(outcome);
+    }
+}
+
+impl Drop for Unit {
+    /// Nobody may wait for ever: a unit that a panic of the writer let fall is told so.
+    fn drop(&mut self) {
+        if !self.is_told.get() {
+            self.done.complete(&Err(AppendError::Closed));
+        }
     }
 }
 
@@ -76,9 +92,9 @@ impl Queue {
         Self { units: VecDeque::new(), bytes: 0, condition: Condition::Open, is_closing: false }
     }
 
-    /// Takes the unit, if it fits. A single unit always fits an empty queue: the configuration sees to records, and
-    /// the caller of `commit` to how many.
-    pub(crate) fn push(&mut self, unit: Unit, bytes_max: usize) -> Result<(), AppendError> {
+    /// Whether a unit of these records may come now. A single unit always fits an empty queue: the configuration sees to
+    /// records, and the handle to how many.
+    pub(crate) fn admits(&self, records: &Records, bytes_max: usize) -> Result<(), AppendError> {
         if self.is_closing {
             return Err(AppendError::Closed);
         }
@@ -87,13 +103,16 @@ impl Queue {
             Condition::DiskFull { .. } => return Err(AppendError::DiskFull),
             Condition::Poisoned(cause) => return Err(AppendError::Poisoned(cause.clone())),
         }
-        let bytes = unit.queue_bytes();
-        if self.bytes > 0 && self.bytes + bytes > bytes_max {
+        if self.bytes > 0 && self.bytes + records.queue_bytes() > bytes_max {
             return Err(AppendError::Full);
         }
-        self.bytes += bytes;
-        self.units.push_back(unit);
         Ok(())
+    }
+
+    /// Takes a unit that was admitted.
+    pub(crate) fn push(&mut self, unit: Unit) {
+        self.bytes += unit.records.queue_bytes();
+        self.units.push_back(unit);
     }
 }
 

@@ -102,14 +102,14 @@ impl Shared {
     /// Queues a unit and wakes the writer.
     pub(crate) fn submit(&self, records: Records, done: Arc<dyn Completion>) -> Result<(), AppendError> {
         self.check_size(records.as_slice())?;
-        let unit = Unit { records, done };
         let mut queue = self.queue.lock();
         if let Condition::DiskFull { is_settled: true } = queue.condition
-            && self.has_room(unit.frame_bytes())
+            && self.has_room(records.frame_bytes())
         {
             queue.condition = Condition::Open;
         }
-        queue.push(unit, self.config.queue_bytes_max)?;
+        queue.admits(&records, self.config.queue_bytes_max)?;
+        queue.push(Unit::new(records, done));
         drop(queue);
         self.work.notify_one();
         Ok(())

@@ -53,7 +53,7 @@ pub const WAITING_MAX: usize = 256;
 pub struct Sealed {
     /// The numbers of its events.
     pub seqs: SeqRange,
-    /// CRC-32C of `bytes`.
+    /// CRC-32C of `bytes`; taken as given, and compared to tell a retry from another history.
     pub crc32c: u32,
     /// The batch as it came.
     pub bytes: Bytes,

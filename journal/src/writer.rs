@@ -135,13 +135,13 @@ impl Writer {
     fn prepare(&mut self, units: &[Unit]) -> Result<usize, Failure> {
         self.see_to_reserve()?;
         let is_fresh = self.active.end <= self.active.head_end;
-        if !is_fresh && self.active.end + units[0].frame_bytes() > self.active_bytes_max() {
+        if !is_fresh && self.active.end + units[0].records.frame_bytes() > self.active_bytes_max() {
             self.rotate()?;
         }
         let bytes_max = self.active_bytes_max();
         let mut end = self.active.end;
         let fits = units.iter().take_while(|unit| {
-            end += unit.frame_bytes();
+            end += unit.records.frame_bytes();
             end <= bytes_max
         });
         Ok(fits.count().max(1))
@@ -187,7 +187,7 @@ impl Writer {
         let mut queue_bytes = 0;
         for unit in group {
             last += unit.records.as_slice().len() as u64;
-            queue_bytes += unit.queue_bytes();
+            queue_bytes += unit.records.queue_bytes();
             unit.complete(&Ok(Position(last)));
         }
         let mut queue = self.shared.queue.lock();
@@ -373,5 +373,14 @@ impl Writer {
         self.shared.counters.disk_full_events.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(dir = %self.shared.config.dir.display(), "disk is full; appends are refused until there is room");
         Ok(())
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let panicked = io::Error::other("it panicked");
+            self.shared.poison(&Cause::new("run the writer of", &self.shared.config.dir, &panicked));
+        }
     }
 }

@@ -122,3 +122,62 @@ fn a_replaced_folder_is_noticed_and_nothing_goes_into_the_new_one() {
     assert!(matches!(poisoned, Some(journal::AppendError::Poisoned(_))), "{poisoned:?}");
     assert_eq!(std::fs::read_dir(&path).unwrap().count(), 0);
 }
+
+#[test]
+fn many_threads_append_while_others_read_and_segments_come_and_go() {
+    const THREADS: u64 = 4;
+    const EACH: u64 = 400;
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = config(dir.path());
+    config.retention.bytes_max = Some(192 << 10);
+    let (journal, _) = Journal::open(config, Arc::new(RealFs), Arc::new(SystemClock::new())).unwrap();
+    let journal = Arc::new(journal);
+    let cursor = journal.cursor("follower").unwrap();
+    let writers: Vec<_> = (0..THREADS)
+        .map(|thread| {
+            let journal = journal.clone();
+            std::thread::spawn(move || {
+                let mut pending = Vec::new();
+                for n in 0..EACH {
+                    let record = record(thread * EACH + n, (n as usize * 91) % 4000);
+                    pending.push(loop {
+                        match journal.append(record.clone()) {
+                            Ok(pending) => break pending,
+                            Err(journal::AppendError::Full) => std::thread::yield_now(),
+                            Err(other) => panic!("{other}"),
+                        }
+                    });
+                }
+                let positions: Vec<u64> = pending.into_iter().map(|p| p.wait().unwrap().0).collect();
+                assert!(positions.is_sorted(), "one thread's records are in its order");
+                positions
+            })
+        })
+        .collect();
+    let mut subscription = journal.subscribe();
+    let mut reader = journal.reader(Position(0));
+    let mut next_of = [0; THREADS as usize];
+    let mut last = 0;
+    while last < THREADS * EACH {
+        let Some(item) = reader.read().unwrap() else {
+            subscription.wait(Duration::from_secs(20)).unwrap();
+            continue;
+        };
+        let ReadItem::Entry(entry) = item else { panic!("{item:?}") };
+        let n = u64::from_le_bytes(entry.meta[..].try_into().unwrap());
+        let (thread, n) = ((n / EACH) as usize, n % EACH);
+        assert_eq!(n, next_of[thread], "in the order of its thread, and once");
+        next_of[thread] += 1;
+        assert!(entry.payload.iter().all(|&b| b == (thread as u64 * EACH + n) as u8));
+        last = entry.position.0;
+        if last % 100 == 0 {
+            cursor.advance(entry.position).unwrap();
+        }
+    }
+    let mut positions: Vec<u64> = writers.into_iter().flat_map(|w| w.join().unwrap()).collect();
+    positions.sort_unstable();
+    assert_eq!(positions, (1..=THREADS * EACH).collect::<Vec<_>>());
+    assert!(journal.stats().fsyncs < THREADS * EACH, "groups were shared");
+    journal.retain();
+    assert!(journal.first() > Position(1));
+}

@@ -8,7 +8,7 @@ use muster::clock::{ManualClock, WallTime};
 use muster::ids::{AgentId, Epoch, Seq, SeqRange, StreamKey};
 
 use super::*;
-use crate::fs::{Fault, OpKind, SimFs, Trigger};
+use crate::fs::{CrashChoice, Fault, OpKind, SimFs, Trigger};
 use crate::{Config, Journal, Retention};
 
 fn key(agent: u8) -> StreamKey {
@@ -316,4 +316,64 @@ fn a_segment_that_a_crash_left_without_a_checkpoint_gets_one() {
     let (log, recovery) = open(&fs);
     assert_eq!(recovery.records_read, 0);
     assert_eq!(log.high_water_mark(&key(1)), before);
+}
+
+/// Segments so small that a checkpoint comes every few batches.
+fn crowded() -> Config {
+    let mut config = config();
+    config.segment_bytes_max = 4096;
+    config.reserve_bytes = 0;
+    config.retention = Retention { bytes_max: Some(12 << 10), ..Retention::default() };
+    config
+}
+
+#[test]
+fn after_a_crash_anywhere_each_mark_is_what_the_log_has_and_nothing_answered_is_lost() {
+    let fs = SimFs::new();
+    let start = fs.copy();
+    fs.record();
+    let mut answered = Vec::new();
+    for life in 0..2u64 {
+        let (log, _) = open_with(&fs, crowded());
+        for n in life * 10 + 1..=life * 10 + 10 {
+            // Three streams in one group; each batch has two numbers.
+            let pending = [1, 2, 3].map(|agent| {
+                let content = vec![agent; 100 * agent as usize];
+                log.append(&key(agent), with_content(n * 2 - 1, n * 2, content.into())).unwrap()
+            });
+            for (agent, one) in [1, 2, 3].into_iter().zip(pending) {
+                assert_eq!(one.wait().unwrap(), appended(n * 2));
+                answered.push((agent, n * 2, fs.operations()));
+            }
+        }
+    }
+    for prefix in 0..=fs.operations() {
+        for round in 0..6 {
+            let seed = (prefix as u64) << 8 | round;
+            let mut random = seed;
+            let crashed = fs.crashed(&start, prefix, || {
+                random =
+                    random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                match (random >> 33) % 3 {
+                    0 => CrashChoice::Keep,
+                    1 => CrashChoice::Drop,
+                    _ => CrashChoice::Torn(random >> 7),
+                }
+            });
+            let (log, recovery) = open_with(&crashed, crowded());
+            assert_eq!((recovery.seqs_skipped, recovery.positions_lost), (0, 0), "seed {seed}: {recovery:?}");
+            assert!(recovery.has_checkpoint, "seed {seed}");
+            for agent in [1, 2, 3] {
+                let mark = log.high_water_mark(&key(agent)).durable.0;
+                let due = answered.iter().filter(|a| a.0 == agent && a.2 <= prefix).map(|a| a.1).max();
+                assert!(
+                    mark >= due.unwrap_or(0),
+                    "seed {seed}: agent {agent} was answered {due:?} and has {mark}"
+                );
+                let in_log = batches(&log).iter().filter(|b| b.0 == agent).map(|b| b.2).max();
+                assert!(in_log.is_none_or(|last| last == mark), "seed {seed}: {in_log:?} {mark}");
+                assert_eq!(put(&log, agent, mark + 1, mark + 2), appended(mark + 2), "seed {seed}");
+            }
+        }
+    }
 }

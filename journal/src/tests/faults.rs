@@ -127,3 +127,22 @@ fn a_cursor_that_cannot_be_written_stays_where_it_was() {
         assert_eq!(open(&fs).0.cursor("sink").unwrap().position(), Position(4));
     }
 }
+
+#[test]
+fn a_panic_of_the_writer_leaves_nobody_waiting() {
+    let fs = SimFs::new();
+    let (journal, _) = open(&fs);
+    fill(&journal, 1..=3);
+    let panics = || -> Vec<crate::Record> {
+        panic!("the checkpoint could not be made (this panic is part of the test)")
+    };
+    *journal.shared().segment_head.lock() = Some(Box::new(panics));
+    let failed = (4..60).find_map(|n| journal.commit(vec![record(n)]).err());
+    assert!(matches!(failed, Some(AppendError::Closed | AppendError::Poisoned(_))), "{failed:?}");
+    while !matches!(journal.health(), Health::Poisoned(_)) {
+        std::thread::yield_now();
+    }
+    assert!(matches!(journal.append(record(60)), Err(AppendError::Poisoned(_))));
+    drop(journal);
+    open(&fs);
+}
