@@ -1,3 +1,18 @@
 //! The collector and the operator's command line.
+//!
+//! [`serve::Server`] is the collector; [`cli`] is what `muster` understands.
 
+pub mod accept;
+pub mod aggregate;
+pub mod cli;
+pub mod config;
+pub mod credentials;
 pub mod demo;
+pub mod figures;
+pub mod fleet;
+pub mod http;
+pub mod ingest;
+pub mod serve;
+pub mod stop;
+pub mod telemetry;
+pub mod tls;

@@ -1,0 +1,179 @@
+//! Folding the journal into series and into the fleet, in a thread of its own.
+//!
+//! One reader takes every durable batch in order, decodes it and gives it to the [`metrics::Aggregate`] and the
+//! [`Fleet`]. Every [`Settings::snapshot_interval`] or [`SNAPSHOT_BYTES`] it saves both together with the journal's
+//! position ([`snapshot`]), and only then lets retention pass: a restart replays only the tail, and counters go on where
+//! they were.
+//!
+//! | failure | what happens |
+//! |---|---|
+//! | a record is no batch, or handling it panics | counted, said, passed over |
+//! | positions are missing | counted, said, passed over |
+//! | the journal cannot be read | said, tried again every second from the same place |
+//! | the snapshot is damaged, or ahead of the journal | set aside; the journal is replayed from its start |
+//! | the snapshot cannot be written | counted, said, tried again at the next interval |
+
+mod reader;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use journal::stream::StreamLog;
+use journal::{Cursor, Position, Subscription};
+use metrics::{Aggregate, AggregateConfig};
+use muster::clock::Clock;
+use muster::ids::{AgentId, Team};
+use parking_lot::{Mutex, RwLock};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+pub use snapshot::{SNAPSHOT_NAME, SnapshotFileError};
+
+use crate::figures::Figures;
+use crate::fleet::Fleet;
+
+/// Journal bytes after which a snapshot is due, whatever the time: about a second of replay.
+const SNAPSHOT_BYTES: u64 = 256 << 20;
+
+/// What the journal folds into, and how far it got.
+#[derive(Debug)]
+pub struct View {
+    /// All series.
+    pub aggregate: RwLock<Aggregate>,
+    /// Agents, sessions and runs.
+    pub fleet: Arc<Fleet>,
+    /// Agents that were heard since the reader last looked.
+    pub heard: Heard,
+    position: AtomicU64,
+    is_caught_up: AtomicBool,
+}
+
+/// Agents that said something, for the liveness of their gauges. Bounded by the agents that have streams.
+#[derive(Debug, Default)]
+pub struct Heard(Mutex<HashSet<(Team, AgentId)>>);
+
+/// How the reader works.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where the snapshot lives.
+    pub data_dir: PathBuf,
+    /// How often it is written.
+    pub snapshot_interval: Duration,
+    /// Bound on series.
+    pub series_per_family_max: usize,
+}
+
+/// The parts that the reader reads with.
+pub struct Source {
+    /// The batches.
+    pub log: Arc<dyn StreamLog>,
+    /// Wakes it when there are more.
+    pub wake: Subscription,
+    /// Holds retention back; moved when a snapshot is durable.
+    pub cursor: Cursor,
+    /// Counters.
+    pub figures: Arc<Figures>,
+    /// For times.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The reader's thread.
+#[derive(Debug)]
+pub struct Folding {
+    /// What it fills.
+    pub view: Arc<View>,
+    thread: JoinHandle<()>,
+    stop: watch::Sender<bool>,
+}
+
+impl Heard {
+    /// Notes an agent.
+    pub fn note(&self, team: &Team, agent: AgentId) {
+        self.0.lock().insert((team.clone(), agent));
+    }
+
+    fn take(&self) -> HashSet<(Team, AgentId)> {
+        std::mem::take(&mut *self.0.lock())
+    }
+}
+
+impl View {
+    /// Whether everything that was durable at the start is in it. Before, its counters are lower than they were.
+    pub fn is_caught_up(&self) -> bool {
+        self.is_caught_up.load(Ordering::Acquire)
+    }
+
+    /// The last journal position that is in it.
+    pub fn position(&self) -> Position {
+        Position(self.position.load(Ordering::Acquire))
+    }
+}
+
+impl Folding {
+    /// Restores the snapshot and begins to read after it. `durable` is the journal's end now.
+    pub fn start(
+        settings: Settings,
+        source: Source,
+        fleet: Arc<Fleet>,
+        durable: Position,
+    ) -> std::io::Result<Self> {
+        let config = AggregateConfig {
+            series_per_family_max: settings.series_per_family_max,
+            ..AggregateConfig::collector()
+        };
+        let (aggregate, position) = restore(&settings, config, &fleet, durable)?;
+        let view = Arc::new(View {
+            aggregate: RwLock::new(aggregate),
+            fleet,
+            heard: Heard::default(),
+            position: AtomicU64::new(position.0),
+            is_caught_up: AtomicBool::new(position >= durable),
+        });
+        let (stop, stopped) = watch::channel(false);
+        let reader = reader::Reader::new(settings, source, view.clone(), stopped);
+        // The thread waits with the runtime's timers, so that it never polls.
+        let runtime = Handle::current();
+        let thread = std::thread::Builder::new()
+            .name("muster-aggregate".to_owned())
+            .spawn(move || reader.run(&runtime))?;
+        Ok(Self { view, thread, stop })
+    }
+
+    /// Reads to the durable end, saves, and ends. Blocks.
+    pub fn finish(self) {
+        // The thread is the receiver; if it has gone there is nobody to tell.
+        let _ = self.stop.send(true);
+        if self.thread.join().is_err() {
+            tracing::error!("the aggregate's reader panicked");
+        }
+    }
+}
+
+/// What was saved, if it can be used; else the beginning of everything.
+fn restore(
+    settings: &Settings,
+    config: AggregateConfig,
+    fleet: &Fleet,
+    durable: Position,
+) -> std::io::Result<(Aggregate, Position)> {
+    let problem = match snapshot::load(&settings.data_dir, config.clone()) {
+        Ok(None) => return Ok((Aggregate::new(config), Position::ZERO)),
+        Ok(Some(saved)) if saved.position <= durable => {
+            fleet.replace_with(saved.fleet);
+            return Ok((saved.aggregate, saved.position));
+        }
+        Ok(Some(saved)) => format!("it is at {}, the journal ends at {durable}", saved.position),
+        Err(SnapshotFileError::Io(error)) => return Err(error),
+        Err(error) => error.to_string(),
+    };
+    let aside = snapshot::set_aside(&settings.data_dir)?;
+    tracing::warn!(problem, aside = %aside.display(), "snapshot set aside; the journal is replayed from its start");
+    Ok((Aggregate::new(config), Position::ZERO))
+}

@@ -1,0 +1,199 @@
+//! The loop: read, fold, save, wait.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use journal::Position;
+use journal::stream::{StreamEntry, StreamItem};
+use metrics::Applied;
+use muster::batch;
+use muster::clock::Monotonic;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use super::{SNAPSHOT_BYTES, Settings, Source, View, snapshot};
+use crate::figures::PassedOver;
+use crate::stop::stopped;
+
+/// Longest sleep: silent agents' gauges end, and idle counters go, on this timer and not on a scrape.
+const TICK: Duration = Duration::from_secs(10);
+/// Before a read that failed is tried again.
+const READ_RETRY: Duration = Duration::from_secs(1);
+/// Records between looks at the clock and the stop.
+const RECORDS_A_ROUND: usize = 256;
+
+pub(super) struct Reader {
+    settings: Settings,
+    source: Source,
+    view: Arc<View>,
+    stop: watch::Receiver<bool>,
+    position: Position,
+    saved: Position,
+    saved_at: Monotonic,
+    bytes_since_saved: u64,
+    ticked_at: Monotonic,
+}
+
+/// How a round of reading ended.
+enum Round {
+    /// There may be more.
+    More,
+    /// At the durable end.
+    End,
+    /// The journal could not be read.
+    Failed,
+}
+
+impl Reader {
+    pub(super) fn new(
+        settings: Settings,
+        source: Source,
+        view: Arc<View>,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
+        let (position, now) = (view.position(), source.clock.monotonic());
+        Self {
+            settings,
+            source,
+            view,
+            stop,
+            position,
+            saved: position,
+            saved_at: now,
+            bytes_since_saved: 0,
+            ticked_at: now,
+        }
+    }
+
+    pub(super) fn run(mut self, runtime: &Handle) {
+        let mut items = self.source.log.read(self.position);
+        loop {
+            let round = self.round(items.as_mut());
+            self.keep_time();
+            match round {
+                Round::More => {}
+                Round::End if *self.stop.borrow() => break,
+                Round::End => {
+                    self.view.is_caught_up.store(true, Ordering::Release);
+                    self.wait(runtime);
+                }
+                Round::Failed if *self.stop.borrow() => break,
+                Round::Failed => runtime.block_on(sleep(READ_RETRY)),
+            }
+        }
+        self.save();
+    }
+
+    fn round(&mut self, items: &mut dyn Iterator<Item = Result<StreamItem, journal::ReadError>>) -> Round {
+        for _ in 0..RECORDS_A_ROUND {
+            match items.next() {
+                None => return Round::End,
+                Some(Ok(item)) => self.take(item),
+                Some(Err(error)) => {
+                    tracing::error!(%error, "cannot read the journal; trying again");
+                    return Round::Failed;
+                }
+            }
+        }
+        Round::More
+    }
+
+    fn take(&mut self, item: StreamItem) {
+        match item {
+            StreamItem::Batch(entry) => {
+                self.bytes_since_saved += entry.bytes.len() as u64;
+                self.position = entry.position;
+                self.fold(&entry);
+            }
+            StreamItem::Gap { from, to, reason } => {
+                let records = to.0 - from.0 + 1;
+                self.source.figures.records_missing.add(records);
+                tracing::error!(%from, %to, reason = reason.as_str(), "journal records are missing");
+                self.position = to;
+            }
+            StreamItem::Other { position, .. } => self.position = position,
+        }
+        self.view.position.store(self.position.0, Ordering::Release);
+    }
+
+    /// One record must cost one record, whatever is in it.
+    fn fold(&self, entry: &StreamEntry) {
+        let folded = catch_unwind(AssertUnwindSafe(|| self.fold_whole(entry)));
+        let why = match folded {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => {
+                tracing::error!(position = %entry.position, %error, "journal record is no batch; passed over");
+                PassedOver::Malformed
+            }
+            Err(_) => {
+                tracing::error!(position = %entry.position, "journal record made its reader panic; passed over");
+                PassedOver::Panicked
+            }
+        };
+        self.source.figures.records_passed_over.add(why, 1);
+    }
+
+    fn fold_whole(&self, entry: &StreamEntry) -> Result<(), batch::BatchError> {
+        let batch = batch::decode(&entry.bytes)?;
+        // The time of the append, not of the reading: a replay folds to the same series.
+        let at = Applied { wall: entry.appended_wall, monotonic: self.source.clock.monotonic() };
+        self.view.aggregate.write().apply(&entry.key.team, entry.key.agent, &batch, at);
+        self.view.fleet.apply(entry, &batch);
+        self.source.figures.events_aggregated.add(batch.events.len() as u64);
+        Ok(())
+    }
+
+    /// What is due by the clock: expiry, who was heard, a snapshot.
+    fn keep_time(&mut self) {
+        let now = self.source.clock.monotonic();
+        if now.0.saturating_sub(self.ticked_at.0) >= TICK {
+            self.ticked_at = now;
+            let heard = self.view.heard.take();
+            let mut aggregate = self.view.aggregate.write();
+            for (team, agent) in &heard {
+                aggregate.heard(team, *agent, now);
+            }
+            aggregate.expire(now);
+        }
+        let is_old = now.0.saturating_sub(self.saved_at.0) >= self.settings.snapshot_interval;
+        if self.position > self.saved && (is_old || self.bytes_since_saved >= SNAPSHOT_BYTES) {
+            self.save();
+        }
+    }
+
+    fn save(&mut self) {
+        self.saved_at = self.source.clock.monotonic();
+        self.bytes_since_saved = 0;
+        let written = snapshot::write(&self.settings.data_dir, &self.view, self.position)
+            .map_err(|error| error.to_string())
+            .and_then(|()| self.source.cursor.advance(self.position).map_err(|error| error.to_string()));
+        match written {
+            Ok(()) => {
+                self.saved = self.position;
+                self.source.figures.snapshots_written.add(1);
+            }
+            Err(error) => {
+                self.source.figures.snapshots_failed.add(1);
+                tracing::warn!(error, "cannot save the aggregate; a restart would replay more");
+            }
+        }
+    }
+
+    fn wait(&mut self, runtime: &Handle) {
+        runtime.block_on(async {
+            tokio::select! {
+                more = self.source.wake.changed() => {
+                    if more.is_none() {
+                        // Poisoned: the collector stops. Not to spin until it says so.
+                        sleep(READ_RETRY).await;
+                    }
+                }
+                () = sleep(TICK) => {}
+                () = stopped(&mut self.stop) => {}
+            }
+        });
+    }
+}

@@ -1,0 +1,220 @@
+//! The file as serde sees it, and the one place where it becomes a [`Config`].
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::limits::{COUNT_RANGE, SNAPSHOT_SECONDS_RANGE};
+use super::{
+    Config, ConfigError, GRPC_LISTEN_DEFAULT, HTTP_LISTEN_DEFAULT, JournalSettings, Limits, OtherSections,
+    Overrides, TlsFiles, default_data_dir, environment,
+};
+
+/// One segment: large enough that rotation is rare, small enough that retention is fine-grained.
+const SEGMENT_BYTES_DEFAULT: u64 = 64 << 20;
+/// A month of a busy team, and well within a developer's disk.
+const RETENTION_BYTES_DEFAULT: u64 = 8 << 30;
+/// Agents keep what was acked for 24 h; a week leaves time for destinations that are down.
+const RETENTION_HOURS_DEFAULT: u64 = 7 * 24;
+/// Enough for the marks and snapshots that must still be written on a full disk.
+const RESERVE_BYTES_DEFAULT: u64 = 8 << 20;
+/// A segment must hold several of the largest batches.
+const SEGMENT_BYTES_RANGE: std::ops::RangeInclusive<u64> = 16 << 20..=4 << 30;
+/// An ack that gathers longer than this looks like a hang.
+const COMMIT_INTERVAL_US_MAX: u64 = 1_000_000;
+
+#[derive(Debug, Default, serde::Deserialize)]
+pub(super) struct File {
+    #[serde(default)]
+    server: Server,
+    agent: Option<toml::Value>,
+    history: Option<toml::Value>,
+    destination: Option<toml::Value>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+struct Server {
+    grpc_listen: Option<SocketAddr>,
+    http_listen: Option<SocketAddr>,
+    otlp_http_listen: Option<SocketAddr>,
+    data_dir: Option<PathBuf>,
+    insecure: bool,
+    log: Option<String>,
+    tls: Option<Tls>,
+    limits: RawLimits,
+    journal: Journal,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+struct Tls {
+    cert_file: Option<PathBuf>,
+    key_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+struct RawLimits {
+    connections_max: Option<usize>,
+    connections_per_ip_max: Option<usize>,
+    http_connections_max: Option<usize>,
+    streams_max: Option<usize>,
+    streams_per_team_max: Option<usize>,
+    series_per_family_max: Option<usize>,
+    snapshot_interval_seconds: Option<u64>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+struct Journal {
+    segment_bytes_max: Option<u64>,
+    retention_bytes_max: Option<u64>,
+    retention_hours: Option<u64>,
+    reserve_bytes: Option<u64>,
+    commit_interval_us: Option<u64>,
+}
+
+impl File {
+    pub(super) fn validate(self, overrides: &Overrides) -> Result<Config, ConfigError> {
+        let server = self.server;
+        let over = overrides.clone();
+        let default_address = |text: &str| text.parse().expect("the default addresses are valid (tested)");
+        Ok(Config {
+            grpc_listen: over
+                .grpc_listen
+                .or(server.grpc_listen)
+                .unwrap_or_else(|| default_address(GRPC_LISTEN_DEFAULT)),
+            http_listen: over
+                .http_listen
+                .or(server.http_listen)
+                .unwrap_or_else(|| default_address(HTTP_LISTEN_DEFAULT)),
+            otlp_http_listen: over.otlp_http_listen.or(server.otlp_http_listen),
+            data_dir: over.data_dir.or(server.data_dir).unwrap_or_else(|| default_data_dir(environment)),
+            tls: server.tls.map(Tls::validate).transpose()?,
+            insecure: over.insecure || server.insecure,
+            log: log_directives(over.log.or(server.log).unwrap_or_else(|| "info".to_owned()))?,
+            limits: server.limits.validate()?,
+            journal: server.journal.validate()?,
+            others: OtherSections { agent: self.agent, history: self.history, destination: self.destination },
+        })
+    }
+}
+
+impl Tls {
+    fn validate(self) -> Result<TlsFiles, ConfigError> {
+        match (self.cert_file, self.key_file) {
+            (Some(cert_file), Some(key_file)) => Ok(TlsFiles { cert_file, key_file }),
+            _ => {
+                let problem = "needs both cert_file and key_file".to_owned();
+                Err(ConfigError::Invalid { setting: "server.tls", problem })
+            }
+        }
+    }
+}
+
+impl RawLimits {
+    fn validate(self) -> Result<Limits, ConfigError> {
+        let default = Limits::default();
+        let count = |setting, value: Option<usize>, default| within(setting, value, default, &COUNT_RANGE);
+        Ok(Limits {
+            connections_max: count(
+                "server.limits.connections_max",
+                self.connections_max,
+                default.connections_max,
+            )?,
+            connections_per_ip_max: count(
+                "server.limits.connections_per_ip_max",
+                self.connections_per_ip_max,
+                default.connections_per_ip_max,
+            )?,
+            http_connections_max: count(
+                "server.limits.http_connections_max",
+                self.http_connections_max,
+                default.http_connections_max,
+            )?,
+            streams_max: count("server.limits.streams_max", self.streams_max, default.streams_max)?,
+            streams_per_team_max: count(
+                "server.limits.streams_per_team_max",
+                self.streams_per_team_max,
+                default.streams_per_team_max,
+            )?,
+            series_per_family_max: count(
+                "server.limits.series_per_family_max",
+                self.series_per_family_max,
+                default.series_per_family_max,
+            )?,
+            snapshot_interval: Duration::from_secs(within(
+                "server.limits.snapshot_interval_seconds",
+                self.snapshot_interval_seconds,
+                default.snapshot_interval.as_secs(),
+                &SNAPSHOT_SECONDS_RANGE,
+            )?),
+        })
+    }
+}
+
+impl Journal {
+    fn validate(self) -> Result<JournalSettings, ConfigError> {
+        let segment_bytes_max = within(
+            "server.journal.segment_bytes_max",
+            self.segment_bytes_max,
+            SEGMENT_BYTES_DEFAULT,
+            &SEGMENT_BYTES_RANGE,
+        )?;
+        let retention_bytes_max = within(
+            "server.journal.retention_bytes_max",
+            self.retention_bytes_max,
+            RETENTION_BYTES_DEFAULT.max(2 * segment_bytes_max),
+            &(2 * segment_bytes_max..=u64::MAX),
+        )?;
+        let hours = within(
+            "server.journal.retention_hours",
+            self.retention_hours,
+            RETENTION_HOURS_DEFAULT,
+            &(1..=24 * 3660),
+        )?;
+        let reserve_bytes = within(
+            "server.journal.reserve_bytes",
+            self.reserve_bytes,
+            RESERVE_BYTES_DEFAULT,
+            &(0..=1 << 30),
+        )?;
+        let commit_interval_us = within(
+            "server.journal.commit_interval_us",
+            self.commit_interval_us,
+            0,
+            &(0..=COMMIT_INTERVAL_US_MAX),
+        )?;
+        Ok(JournalSettings {
+            segment_bytes_max,
+            retention_bytes_max,
+            retention_age_max: Duration::from_secs(hours * 3600),
+            reserve_bytes,
+            commit_interval: Duration::from_micros(commit_interval_us),
+        })
+    }
+}
+
+fn within<T: PartialOrd + Copy + std::fmt::Display>(
+    setting: &'static str,
+    value: Option<T>,
+    default: T,
+    range: &std::ops::RangeInclusive<T>,
+) -> Result<T, ConfigError> {
+    let value = value.unwrap_or(default);
+    if range.contains(&value) {
+        return Ok(value);
+    }
+    let problem = format!("{value} is not {} to {}", range.start(), range.end());
+    Err(ConfigError::Invalid { setting, problem })
+}
+
+fn log_directives(text: String) -> Result<String, ConfigError> {
+    match text.parse::<tracing_subscriber::EnvFilter>() {
+        Ok(_) => Ok(text),
+        Err(error) => {
+            Err(ConfigError::Invalid { setting: "server.log", problem: format!("{text:?}: {error}") })
+        }
+    }
+}

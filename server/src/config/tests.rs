@@ -1,0 +1,86 @@
+use super::*;
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse(text, &Overrides { data_dir: Some("/tmp/muster".into()), ..Default::default() })
+}
+
+fn refusal(text: &str) -> String {
+    parse(text).expect_err("must be refused").to_string()
+}
+
+#[test]
+fn an_empty_file_is_the_defaults_on_loopback() {
+    let config = parse("").expect("valid");
+    assert_eq!(config, Config::with_data_dir("/tmp/muster"));
+    assert_eq!(config.grpc_listen.to_string(), GRPC_LISTEN_DEFAULT);
+    assert_eq!(config.http_listen.to_string(), HTTP_LISTEN_DEFAULT);
+    assert!(config.anonymous_allowed());
+}
+
+#[test]
+fn an_unknown_key_is_named_with_its_line_and_the_nearest_known_one() {
+    let said = refusal("# mine\n[server]\nhttp_lisen = \"127.0.0.1:1\"\n");
+    assert_eq!(said, "line 3: unknown key `server.http_lisen`; did you mean `http_listen`?");
+    assert_eq!(refusal("[sever]\n"), "line 1: unknown key `sever`; did you mean `server`?");
+    let said = refusal("[server.limits]\nstream_max = 3\n");
+    assert_eq!(said, "line 2: unknown key `server.limits.stream_max`; did you mean `streams_max`?");
+    assert_eq!(refusal("[server]\nzzz = 1\n"), "line 2: unknown key `server.zzz`");
+}
+
+#[test]
+fn sections_of_other_parts_are_handed_on_as_they_stand() {
+    let config = parse("[agent]\nwatch = [\"~/code\"]\n[[destination]]\nname = \"nr\"\n").expect("valid");
+    assert!(config.others.agent.is_some() && config.others.destination.is_some());
+}
+
+#[test]
+fn a_value_of_the_wrong_type_is_refused_with_its_place() {
+    let said = refusal("[server]\ngrpc_listen = 4317\n");
+    assert!(said.contains("line 2"), "{said}");
+    assert!(refusal("[server\n").contains("not valid TOML"));
+}
+
+#[test]
+fn a_door_to_other_machines_needs_tls_or_an_explicit_word() {
+    let open = "[server]\ngrpc_listen = \"0.0.0.0:4317\"\n";
+    assert!(refusal(open).contains("--insecure"), "{}", refusal(open));
+    assert!(refusal("[server]\nhttp_listen = \"[::]:9464\"\n").contains("http_listen"));
+    let config = parse(&format!("{open}insecure = true\n")).expect("the operator said so");
+    assert!(config.anonymous_allowed());
+    let tls = format!("{open}[server.tls]\ncert_file = \"c\"\nkey_file = \"k\"\n");
+    assert!(!parse(&tls).expect("tls is set").anonymous_allowed());
+    assert!(refusal("[server.tls]\ncert_file = \"c\"\n").contains("key_file"));
+}
+
+#[test]
+fn flags_win_over_the_file() {
+    let overrides = Overrides {
+        data_dir: Some("/flag".into()),
+        http_listen: Some("127.0.0.1:7".parse().expect("address")),
+        ..Default::default()
+    };
+    let text =
+        "[server]\ndata_dir = \"/file\"\nhttp_listen = \"127.0.0.1:6\"\ngrpc_listen = \"127.0.0.1:5\"\n";
+    let config = Config::parse(text, &overrides).expect("valid");
+    assert_eq!(config.data_dir, PathBuf::from("/flag"));
+    assert_eq!((config.http_listen.port(), config.grpc_listen.port()), (7, 5));
+}
+
+#[test]
+fn a_bound_outside_its_range_is_refused() {
+    assert!(refusal("[server.limits]\nstreams_max = 0\n").contains("server.limits.streams_max"));
+    assert!(refusal("[server.journal]\nsegment_bytes_max = 1\n").contains("segment_bytes_max"));
+    assert!(refusal("[server]\nlog = \"info,=,\"\n").contains("server.log"));
+}
+
+#[test]
+fn the_data_has_its_place_by_systemd_then_xdg_then_home() {
+    let from = |pairs: &'static [(&str, &str)]| {
+        move |name: &str| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| PathBuf::from(value))
+    };
+    let dir = default_data_dir(from(&[("STATE_DIRECTORY", "/s"), ("HOME", "/h")]));
+    assert_eq!(dir, PathBuf::from("/s"));
+    let dir = default_data_dir(from(&[("XDG_STATE_HOME", "/x"), ("HOME", "/h")]));
+    assert_eq!(dir, PathBuf::from("/x/muster/server"));
+    assert_eq!(default_data_dir(from(&[("HOME", "/h")])), PathBuf::from("/h/.local/state/muster/server"));
+}

@@ -1,0 +1,143 @@
+//! The pages: `/metrics`, `/healthz`, `/readyz`, `/api/v1/...` and `/`.
+//!
+//! On loopback, and with `insecure`, everybody may read everything. On other addresses the pages are behind TLS, and a
+//! token shows the data of its own team alone; `/healthz` and `/readyz` tell no data and need none. Only GET and HEAD
+//! are known. A connection has bounds in number, in the time to send a request, and in its whole life.
+
+mod api;
+mod connection;
+mod health;
+mod metrics_page;
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use journal::Journal;
+use muster::clock::Clock;
+use muster::ids::Team;
+use tokio::sync::{Semaphore, watch};
+
+pub use connection::serve;
+
+use crate::aggregate::View;
+use crate::credentials::Credentials;
+use crate::ingest::Peer;
+use crate::telemetry::Telemetry;
+
+/// Pages of metrics that are rendered at once: each may be as large as all series.
+const RENDERS_MAX: usize = 2;
+
+/// What the pages are made of.
+pub struct Pages {
+    /// Series, agents, sessions, runs.
+    pub view: Arc<View>,
+    /// For its health.
+    pub journal: Arc<Journal>,
+    /// The collector's own figures.
+    pub telemetry: Arc<Telemetry>,
+    /// Who may read, where not everybody may.
+    pub credentials: Arc<Credentials>,
+    /// Whether everybody may read everything.
+    pub is_open: bool,
+    /// For the times on the page.
+    pub clock: Arc<dyn Clock>,
+    /// True: the collector stops.
+    pub stop: watch::Receiver<bool>,
+}
+
+#[derive(Clone)]
+struct Shared {
+    pages: Arc<Pages>,
+    renders: Arc<Semaphore>,
+}
+
+/// What a reader may see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Reader {
+    /// Everything.
+    All,
+    /// One team's data.
+    Team(Team),
+}
+
+/// An answer that is no page.
+#[derive(Debug)]
+struct Refused(StatusCode, String);
+
+/// All pages.
+pub fn router(pages: Pages) -> Router {
+    let shared = Shared { pages: Arc::new(pages), renders: Arc::new(Semaphore::new(RENDERS_MAX)) };
+    Router::new()
+        .route("/", get(index))
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(metrics_page::page))
+        .route("/api/v1/agents", get(api::agents))
+        .route("/api/v1/sessions", get(api::sessions))
+        .route("/api/v1/runs", get(api::runs))
+        .fallback(async || Refused(StatusCode::NOT_FOUND, "no such page".to_owned()))
+        .with_state(shared)
+}
+
+async fn index(State(shared): State<Shared>) -> Response {
+    let (connected, known) = shared.pages.view.fleet.agent_counts();
+    let page = format!(
+        "<!doctype html><html lang=en><meta charset=utf-8><title>Muster</title>\
+         <style>body{{font:16px/1.5 system-ui;margin:3rem auto;max-width:40rem;padding:0 1rem}}</style>\
+         <h1>Muster</h1><p>{connected} of {known} agents connected.</p><ul>\
+         <li><a href=/metrics>/metrics</a> Prometheus text or OpenMetrics\
+         <li><a href=/readyz>/readyz</a> whether it works, and what is degraded\
+         <li><a href=/api/v1/agents>/api/v1/agents</a>\
+         <li><a href=/api/v1/sessions>/api/v1/sessions</a>\
+         <li><a href=/api/v1/runs>/api/v1/runs</a></ul></html>"
+    );
+    let mut response = Html(page).into_response();
+    let policy = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'");
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    response
+}
+
+impl FromRequestParts<Shared> for Reader {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, Refused> {
+        let pages = &shared.pages;
+        if pages.is_open {
+            return Ok(Reader::All);
+        }
+        let refused = || Refused(StatusCode::UNAUTHORIZED, "credential not accepted".to_owned());
+        let Some(Peer(peer)) = parts.extensions.get::<Peer>().copied() else { return Err(refused()) };
+        let header = parts.headers.get(header::AUTHORIZATION).ok_or_else(refused)?;
+        let caller = pages.credentials.authenticate(peer.ip(), Some(header.as_bytes()));
+        caller.map(|caller| Reader::Team(caller.team)).map_err(|_| refused())
+    }
+}
+
+impl Reader {
+    /// The team to show: the reader's own, whatever is asked for; else the one that is asked for.
+    fn team(&self, asked: Option<Team>) -> Option<Team> {
+        match self {
+            Reader::All => asked,
+            Reader::Team(team) => Some(team.clone()),
+        }
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let Refused(status, error) = self;
+        let mut response = (status, Json(serde_json::json!({ "error": error }))).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}

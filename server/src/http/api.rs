@@ -1,0 +1,61 @@
+//! `/api/v1`: rows of the fleet as JSON, in pages.
+//!
+//! `?limit=` 1 to 1000 (100), `?after=` the `next` of the page before, `?team=`, `?project=`. An answer is
+//! `{"rows": [...], "next": "..."}`; without `next` it is the last one.
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use muster::ids::Team;
+use serde::Deserialize;
+
+use super::{Reader, Refused, Shared};
+use crate::fleet::{Agent, Cursor, Page, Run, Selection, Session};
+
+/// Rows of a page unless asked otherwise, and at most.
+const LIMIT_DEFAULT: usize = 100;
+const LIMIT_MAX: usize = 1_000;
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Asked {
+    limit: Option<usize>,
+    after: Option<String>,
+    team: Option<String>,
+    project: Option<String>,
+}
+
+type AskedQuery = Result<Query<Asked>, QueryRejection>;
+type Answer<T> = Result<Json<Page<T>>, Refused>;
+
+pub(super) async fn agents(State(shared): State<Shared>, reader: Reader, asked: AskedQuery) -> Answer<Agent> {
+    Ok(Json(shared.pages.view.fleet.agents(&selection(&reader, asked)?)))
+}
+
+pub(super) async fn sessions(
+    State(shared): State<Shared>,
+    reader: Reader,
+    asked: AskedQuery,
+) -> Answer<Session> {
+    Ok(Json(shared.pages.view.fleet.sessions(&selection(&reader, asked)?)))
+}
+
+pub(super) async fn runs(State(shared): State<Shared>, reader: Reader, asked: AskedQuery) -> Answer<Run> {
+    Ok(Json(shared.pages.view.fleet.runs(&selection(&reader, asked)?)))
+}
+
+fn selection(reader: &Reader, asked: AskedQuery) -> Result<Selection, Refused> {
+    let bad = |problem: String| Refused(StatusCode::BAD_REQUEST, problem);
+    let Query(asked) = asked.map_err(|error| bad(error.body_text()))?;
+    let limit = asked.limit.unwrap_or(LIMIT_DEFAULT);
+    if !(1..=LIMIT_MAX).contains(&limit) {
+        return Err(bad(format!("limit is 1 to {LIMIT_MAX}")));
+    }
+    let team = asked.team.map(Team::try_from).transpose().map_err(|error| bad(error.to_string()))?;
+    Ok(Selection {
+        team: reader.team(team),
+        project: asked.project,
+        after: asked.after.as_deref().map(Cursor::given),
+        limit,
+    })
+}

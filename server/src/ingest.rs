@@ -1,0 +1,147 @@
+//! Taking batches from agents: `muster.v1.Collector/Stream`.
+//!
+//! ```text
+//! accept ─> connection ─> stream (credential, admission) ─> hello (claim, mark) ─> session ─> stream log ─> verdict
+//! ```
+//!
+//! A batch is acknowledged when the stream log says that it is durable, and never before. Verdicts go down in the order
+//! in which batches came up. After a gap or a throttle there is one message, and what was sent behind it is dropped
+//! without a word until the agent has gone back: its verdict would only make it go back again.
+//!
+//! | what comes | what happens |
+//! |---|---|
+//! | a credential that is not accepted | UNAUTHENTICATED, without a reason |
+//! | too many streams | Goodbye with a time to come back, RESOURCE_EXHAUSTED |
+//! | no Hello within 10 s, silence of 60 s | DEADLINE_EXCEEDED |
+//! | a message over the limit, compressed or not | RESOURCE_EXHAUSTED before it is read |
+//! | the same agent again, same process | the old stream ends |
+//! | the same agent again, another process | the old stream is probed; if it lives, the new one is FENCED |
+//! | a batch that can never be right | REJECTED |
+//! | journal full, disk full | Throttle |
+//! | journal poisoned | UNAVAILABLE, and the collector stops |
+
+mod admission;
+pub mod connection;
+mod hello;
+mod in_flight;
+mod judge;
+mod registry;
+mod session;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use journal::stream::StreamLog;
+use muster::clock::Clock;
+use muster::v1;
+use muster::v1::collector_server::Collector;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+pub use admission::Admission;
+pub use registry::Registry;
+
+use crate::aggregate::View;
+use crate::credentials::{Caller, Credentials};
+use crate::figures::{Figures, StreamEnd};
+
+/// Messages between a session and its connection: a window of verdicts and a few others.
+const OUTBOX_MESSAGES: usize = muster::limits::BATCHES_IN_FLIGHT_MAX as usize + 16;
+
+/// What all streams share.
+#[derive(Clone)]
+pub struct Ingest {
+    shared: Arc<Shared>,
+}
+
+/// The parts that a stream needs.
+pub struct Shared {
+    /// Where batches become durable.
+    pub log: Arc<dyn StreamLog>,
+    /// Who may speak.
+    pub credentials: Arc<Credentials>,
+    /// How many may speak.
+    pub admission: Arc<Admission>,
+    /// Which agents speak.
+    pub registry: Arc<Registry>,
+    /// Where is noted that they are there, and what they say of themselves.
+    pub view: Arc<View>,
+    /// Counters.
+    pub figures: Arc<Figures>,
+    /// For latencies and skew.
+    pub clock: Arc<dyn Clock>,
+    /// True: finish what is in flight, say goodbye.
+    pub stop: watch::Receiver<bool>,
+    /// Told once when the log is poisoned.
+    pub poisoned: watch::Sender<Option<String>>,
+}
+
+/// Who is at the other end of a connection; an extension of its requests.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub SocketAddr);
+
+impl Ingest {
+    /// The service over its parts.
+    pub fn new(shared: Shared) -> Self {
+        Self { shared: Arc::new(shared) }
+    }
+}
+
+#[tonic::async_trait]
+impl Collector for Ingest {
+    type StreamStream = ReceiverStream<Result<v1::CollectorMessage, Status>>;
+
+    async fn stream(
+        &self,
+        request: Request<Streaming<v1::AgentMessage>>,
+    ) -> Result<Response<Self::StreamStream>, Status> {
+        let shared = self.shared.clone();
+        let Some(Peer(peer)) = request.extensions().get::<Peer>().copied() else {
+            return Err(Status::internal("the connection has no peer"));
+        };
+        let caller = authenticate(&shared, peer, &request)?;
+        let (outbox, messages) = mpsc::channel(OUTBOX_MESSAGES);
+        match shared.admission.enter(&caller.team) {
+            Ok(place) => {
+                let inbound = request.into_inner();
+                tokio::spawn(async move {
+                    shared.figures.streams.add(1);
+                    hello::begin(shared.clone(), caller, peer, inbound, outbox).await;
+                    shared.figures.streams.add(-1);
+                    drop(place);
+                });
+            }
+            Err(full) => refuse(&shared, full, &outbox),
+        }
+        Ok(Response::new(ReceiverStream::new(messages)))
+    }
+}
+
+/// The caller by its credential alone; the same answer for every credential that is not accepted.
+fn authenticate<T>(shared: &Shared, peer: SocketAddr, request: &Request<T>) -> Result<Caller, Status> {
+    let header = request.metadata().get("authorization").map(|value| value.as_bytes());
+    shared.credentials.authenticate(peer.ip(), header).map_err(|refused| {
+        tracing::debug!(%peer, "credential refused");
+        Status::unauthenticated(refused.to_string())
+    })
+}
+
+/// Tells a stream that there is no room when to come back.
+fn refuse(
+    shared: &Shared,
+    full: admission::Full,
+    outbox: &mpsc::Sender<Result<v1::CollectorMessage, Status>>,
+) {
+    let end = match full {
+        admission::Full::Streams => StreamEnd::StreamsMax,
+        admission::Full::TeamStreams => StreamEnd::TeamStreamsMax,
+    };
+    shared.figures.streams_ended.add(end, 1);
+    let retry_after_ms = session::spread(session::ADMISSION_RETRY);
+    let goodbye = v1::Goodbye { retry_after_ms, reason: full.to_string() };
+    let message = v1::CollectorMessage { kind: Some(v1::collector_message::Kind::Goodbye(goodbye)) };
+    // The channel is new and has room for both.
+    let _ = outbox.try_send(Ok(message));
+    let _ = outbox.try_send(Err(Status::resource_exhausted(full.to_string())));
+}

@@ -1,0 +1,125 @@
+//! A stream's beginning: hello, claim, welcome.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use journal::stream::Mark;
+use muster::ids::{AgentId, Epoch, Instance, StreamKey};
+use muster::limits::{
+    BATCH_BYTES_MAX, BATCHES_IN_FLIGHT_MAX, HEARTBEAT_INTERVAL_MS, PROTOCOL_VERSION, RECENT_BATCHES_MAX,
+};
+use muster::v1;
+use muster::v1::agent_message::Kind as Up;
+use muster::v1::collector_message::Kind as Down;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tonic::{Status, Streaming};
+
+use super::Shared;
+use super::session::{self, Outbox, Session};
+use crate::credentials::Caller;
+use crate::figures::{BatchOutcome, StreamEnd};
+
+/// From the request to its first message.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Runs a stream from its hello to its end.
+pub(super) async fn begin(
+    shared: Arc<Shared>,
+    caller: Caller,
+    peer: SocketAddr,
+    mut inbound: Streaming<v1::AgentMessage>,
+    outbox: mpsc::Sender<Result<v1::CollectorMessage, Status>>,
+) {
+    let outbox = Outbox(outbox);
+    let first = tokio::select! {
+        first = timeout(HELLO_TIMEOUT, inbound.message()) => first,
+        () = outbox.closed() => return,
+    };
+    let hello = match first {
+        Ok(Ok(Some(v1::AgentMessage { kind: Some(Up::Hello(hello)) }))) => hello,
+        Ok(Ok(None)) => return,
+        Ok(Ok(Some(_))) => {
+            let status = Status::invalid_argument("the first message of a stream must be a Hello");
+            return outbox.end(&shared, StreamEnd::Protocol, status).await;
+        }
+        Ok(Err(status)) => {
+            let (end, status) = session::restate(status);
+            return outbox.end(&shared, end, status).await;
+        }
+        Err(_) => {
+            let status = Status::deadline_exceeded("no Hello within 10 s");
+            return outbox.end(&shared, StreamEnd::HelloTimeout, status).await;
+        }
+    };
+    let key = match key_of(&caller, &hello) {
+        Ok(key) => key,
+        Err(problem) => {
+            return outbox.end(&shared, StreamEnd::Protocol, Status::invalid_argument(problem)).await;
+        }
+    };
+    let Ok(claim) = shared.registry.claim(&key, Instance(hello.instance)).await else {
+        return fence(&shared, &key, peer, &outbox).await;
+    };
+    tracing::info!(team = %key.team, agent = %key.agent, epoch = %key.epoch, %peer, host = hello.host, "agent connected");
+    let mark = shared.log.high_water_mark(&key);
+    let missing = hello.first_seq.saturating_sub(mark.durable.0.saturating_add(1));
+    if missing > 0 {
+        shared.figures.events_missing.add(missing);
+        tracing::warn!(team = %key.team, agent = %key.agent, from = mark.durable.0 + 1, events = missing,
+            "the agent no longer has events that were never durable here");
+    }
+    if outbox.send(Down::Welcome(welcome(&key, mark))).await.is_err() {
+        return;
+    }
+    shared.view.fleet.connected(&key, peer, &hello, shared.clock.wall());
+    let is_current = Session::new(shared.clone(), caller, key.clone(), claim, inbound, outbox).run().await;
+    shared.view.fleet.disconnected(&key, Instance(hello.instance), shared.clock.wall(), is_current);
+    tracing::info!(team = %key.team, agent = %key.agent, %peer, "agent disconnected");
+}
+
+fn key_of(caller: &Caller, hello: &v1::Hello) -> Result<StreamKey, String> {
+    if hello.protocol_version == 0 {
+        return Err("protocol version 0 is not valid".to_owned());
+    }
+    let agent = AgentId::try_from(&hello.agent_id[..]).map_err(|error| error.to_string())?;
+    let epoch = Epoch::try_from(hello.epoch).map_err(|error| error.to_string())?;
+    Ok(StreamKey { team: caller.team.clone(), agent, epoch })
+}
+
+/// A second live process under one identity: it takes a new epoch, and sends in it what is not known here.
+async fn fence(shared: &Shared, key: &StreamKey, peer: SocketAddr, outbox: &Outbox) {
+    tracing::warn!(team = %key.team, agent = %key.agent, %peer,
+        "two live agents have the same identity (a cloned state directory?); the newcomer takes a new epoch");
+    shared.figures.streams_ended.add(StreamEnd::Fenced, 1);
+    shared.figures.batches.add(BatchOutcome::Fenced, 1);
+    // A peer that has gone learns it when it comes back.
+    let _ = outbox.send(Down::Verdict(fenced(shared.log.high_water_mark(key)))).await;
+}
+
+pub(super) fn fenced(mark: Mark) -> v1::Verdict {
+    v1::Verdict {
+        outcome: v1::verdict::Outcome::Fenced.into(),
+        durable_seq: mark.durable.0,
+        recent: marks(&mark),
+        ..Default::default()
+    }
+}
+
+fn welcome(key: &StreamKey, mark: Mark) -> v1::Welcome {
+    v1::Welcome {
+        protocol_version: PROTOCOL_VERSION,
+        high_water_mark: mark.durable.0,
+        recent: marks(&mark),
+        batch_bytes_max: BATCH_BYTES_MAX as u64,
+        batches_in_flight_max: BATCHES_IN_FLIGHT_MAX,
+        heartbeat_interval_ms: HEARTBEAT_INTERVAL_MS,
+        team: key.team.as_str().to_owned(),
+    }
+}
+
+fn marks(mark: &Mark) -> Vec<v1::BatchMark> {
+    let newest = mark.recent.len().saturating_sub(RECENT_BATCHES_MAX);
+    mark.recent[newest..].iter().map(|&(last, crc32c)| v1::BatchMark { last_seq: last.0, crc32c }).collect()
+}

@@ -1,0 +1,260 @@
+//! Opening the parts and putting them together.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use journal::fs::RealFs;
+use journal::stream::JournalStreamLog;
+use journal::{Journal, Retention, SlowReader, SyncMode};
+use muster::clock::Clock;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::{Adjustable, Server, StartError};
+use crate::accept::{Listener, PerIp, Permits};
+use crate::aggregate::{Folding, Settings, Source};
+use crate::config::Config;
+use crate::credentials::Credentials;
+use crate::figures::{Door, Figures};
+use crate::fleet::Fleet;
+use crate::http::{self, Pages};
+use crate::ingest::connection::{self, Routes};
+use crate::ingest::{Admission, Ingest, Registry, Shared};
+use crate::telemetry::{self, Observed, Telemetry};
+use crate::tls::Certificate;
+
+/// Name of the aggregate's cursor in the journal.
+const AGGREGATE_CURSOR: &str = "aggregate";
+/// Descriptors that are kept for the journal, snapshots, tokens and the pages: without them a full house of
+/// connections would keep acknowledgements from the disk.
+const DESCRIPTORS_RESERVED: usize = 64;
+
+pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Server, StartError> {
+    make_data_dir(&config.data_dir)?;
+    // Bound first: a second collector on this machine is told so before anything is opened.
+    let grpc = bind("server.grpc_listen", config.grpc_listen).await?;
+    let pages = bind("server.http_listen", config.http_listen).await?;
+    let (grpc_address, http_address) = (grpc.local_addr()?, pages.local_addr()?);
+    let telemetry = Telemetry::new()?;
+    let figures = Arc::new(Figures::new(&telemetry.meter()));
+    let credentials = Credentials::open(&config.data_dir, config.anonymous_allowed(), figures.clone())?;
+    let certificate = config.tls.clone().map(Certificate::open).transpose()?;
+    let (journal, log) = open_journal(&config, clock.clone()).await?;
+
+    let fleet = Arc::new(Fleet::new());
+    let folding = start_folding(&config, &journal, &log, &figures, &fleet, clock.clone()).await?;
+    let observed =
+        Observed { figures: figures.clone(), journal: journal.clone(), view: folding.view.clone() };
+    telemetry::observe(&telemetry.meter(), &observed);
+
+    let (stop, stopping) = watch::channel(false);
+    let (poison, poisoned) = watch::channel(None);
+    let adjustable = adjustable(&config, certificate);
+    let ingest = Ingest::new(Shared {
+        log,
+        credentials: credentials.clone(),
+        admission: adjustable.admission.clone(),
+        registry: Registry::new(),
+        view: folding.view.clone(),
+        figures: figures.clone(),
+        clock: clock.clone(),
+        stop: stopping.clone(),
+        poisoned: poison,
+    });
+    let router = http::router(Pages {
+        view: folding.view.clone(),
+        journal: journal.clone(),
+        telemetry,
+        credentials: credentials.clone(),
+        is_open: config.insecure || config.http_listen.ip().is_loopback(),
+        clock: clock.clone(),
+        stop: stopping.clone(),
+    });
+
+    let mut tasks = JoinSet::new();
+    tasks.spawn(credentials.follow());
+    if let Some(certificate) = &adjustable.certificate {
+        tasks.spawn(certificate.clone().follow(figures.clone()));
+    }
+    let doors = Doors { config: &config, adjustable: &adjustable, figures: &figures, clock: &clock };
+    let agents = doors.listener(Door::Grpc, grpc)?;
+    let readers = doors.listener(Door::Http, pages)?;
+    let (routes, counted, stop_seen) = (Routes::new(ingest), figures.clone(), stopping.clone());
+    let serve_agent =
+        move |accepted| connection::serve(accepted, routes.clone(), counted.clone(), stop_seen.clone());
+    tasks.spawn(agents.run(serve_agent, stopping.clone()));
+    let stop_seen = stopping.clone();
+    tasks.spawn(
+        readers.run(move |accepted| http::serve(accepted, router.clone(), stop_seen.clone()), stopping),
+    );
+    tracing::info!(grpc = %grpc_address, http = %http_address, data_dir = %config.data_dir.display(), "collector is up");
+    Ok(Server {
+        grpc_address,
+        http_address,
+        figures,
+        fleet,
+        config,
+        journal,
+        folding,
+        adjustable,
+        stop,
+        poisoned,
+        tasks,
+    })
+}
+
+fn make_data_dir(path: &Path) -> Result<(), StartError> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::DirBuilderExt;
+        // Tokens and everybody's telemetry are its owner's alone.
+        builder.mode(0o700);
+    }
+    builder.create(path).map_err(|source| StartError::DataDir { path: path.to_owned(), source })
+}
+
+async fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Listen { setting, address, source })
+}
+
+async fn open_journal(
+    config: &Config,
+    clock: Arc<dyn Clock>,
+) -> Result<(Arc<Journal>, Arc<JournalStreamLog>), StartError> {
+    let settings = journal::Config {
+        segment_bytes_max: config.journal.segment_bytes_max,
+        reserve_bytes: config.journal.reserve_bytes,
+        commit_interval: config.journal.commit_interval,
+        sync: SyncMode::Always,
+        retention: Retention {
+            age_max: Some(config.journal.retention_age_max),
+            bytes_max: Some(config.journal.retention_bytes_max),
+            slow_reader: SlowReader::Keep,
+        },
+        ..journal::Config::new(config.data_dir.join("journal"))
+    };
+    blocking(move || {
+        let (journal, recovery) = Journal::open(settings, Arc::new(RealFs), clock)?;
+        let journal = Arc::new(journal);
+        let (log, streams) = JournalStreamLog::open(journal.clone())?;
+        tracing::info!(?recovery, ?streams, "journal is open");
+        Ok((journal, Arc::new(log)))
+    })
+    .await
+}
+
+async fn start_folding(
+    config: &Config,
+    journal: &Arc<Journal>,
+    log: &Arc<JournalStreamLog>,
+    figures: &Arc<Figures>,
+    fleet: &Arc<Fleet>,
+    clock: Arc<dyn Clock>,
+) -> Result<Folding, StartError> {
+    let source = Source {
+        log: log.clone(),
+        wake: journal.subscribe(),
+        cursor: journal.cursor(AGGREGATE_CURSOR)?,
+        figures: figures.clone(),
+        clock,
+    };
+    let settings = Settings {
+        data_dir: config.data_dir.clone(),
+        snapshot_interval: config.limits.snapshot_interval,
+        series_per_family_max: config.limits.series_per_family_max,
+    };
+    let (fleet, durable) = (fleet.clone(), journal.durable());
+    blocking(move || Ok(Folding::start(settings, source, fleet, durable)?)).await
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StartError> + Send + 'static,
+) -> Result<T, StartError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => Err(StartError::Io(std::io::Error::other(error))),
+    }
+}
+
+fn adjustable(config: &Config, certificate: Option<Arc<Certificate>>) -> Adjustable {
+    let limits = &config.limits;
+    Adjustable {
+        grpc_permits: Permits::new(grpc_connections_max(limits.connections_max, limits.http_connections_max)),
+        http_permits: Permits::new(limits.http_connections_max),
+        per_ip: PerIp::new(limits.connections_per_ip_max),
+        admission: Admission::new(limits.streams_max, limits.streams_per_team_max),
+        certificate,
+    }
+}
+
+/// As many connections as are configured, and as the system's bound on descriptors leaves room for.
+pub(super) fn grpc_connections_max(configured: usize, http_connections_max: usize) -> usize {
+    let Some(descriptors) = descriptors_max() else { return configured };
+    // A process with very few descriptors still serves somebody: half of them.
+    let reserved = (DESCRIPTORS_RESERVED + http_connections_max).min(descriptors / 2);
+    let room = descriptors - reserved;
+    if room < configured {
+        tracing::warn!(
+            descriptors,
+            connections_max = room,
+            "the bound on open files allows fewer connections"
+        );
+    }
+    configured.min(room)
+}
+
+/// Raises the soft bound on open files to the hard one, and says what it is.
+#[cfg(unix)]
+fn descriptors_max() -> Option<usize> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let soft = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
+    soft.and_then(|soft| usize::try_from(soft).ok())
+}
+
+#[cfg(not(unix))]
+fn descriptors_max() -> Option<usize> {
+    None
+}
+
+struct Doors<'a> {
+    config: &'a Config,
+    adjustable: &'a Adjustable,
+    figures: &'a Arc<Figures>,
+    clock: &'a Arc<dyn Clock>,
+}
+
+impl Doors<'_> {
+    fn listener(&self, door: Door, socket: TcpListener) -> Result<Listener, StartError> {
+        let limits = &self.config.limits;
+        let (protocol, permits, per_ip, is_loopback) = match door {
+            Door::Grpc => ("h2", &self.adjustable.grpc_permits, self.adjustable.per_ip.clone(), false),
+            Door::Http => {
+                let is_loopback = self.config.http_listen.ip().is_loopback();
+                (
+                    "http/1.1",
+                    &self.adjustable.http_permits,
+                    PerIp::new(limits.http_connections_max),
+                    is_loopback,
+                )
+            }
+        };
+        // Pages on loopback stay plain: `curl` and a local Prometheus need no certificate there.
+        let certificate = self.adjustable.certificate.as_ref().filter(|_| !is_loopback);
+        let tls = certificate.map(|certificate| certificate.server_config(protocol)).transpose()?;
+        Ok(Listener {
+            door,
+            socket,
+            tls,
+            permits: permits.clone(),
+            per_ip,
+            figures: self.figures.clone(),
+            clock: self.clock.clone(),
+        })
+    }
+}

@@ -1,0 +1,53 @@
+//! What a new configuration changes while the collector runs, and what it does not.
+
+use crate::config::Config;
+use crate::figures::Reload;
+use crate::tls::TlsError;
+
+use super::{Server, parts};
+
+/// What became of a new configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ReloadReport {
+    /// Settings that differ and need a restart.
+    pub restart_needed: Vec<&'static str>,
+}
+
+/// Applies what can be applied. An error leaves everything as it was.
+pub(super) fn apply(server: &mut Server, config: Config) -> Result<ReloadReport, TlsError> {
+    let adjustable = &server.adjustable;
+    if let (Some(certificate), Some(files)) = (&adjustable.certificate, &config.tls) {
+        certificate.reload(Some(files.clone()))?;
+    }
+    let limits = &config.limits;
+    let connections_max = parts::grpc_connections_max(limits.connections_max, limits.http_connections_max);
+    adjustable.grpc_permits.set_max(connections_max);
+    adjustable.http_permits.set_max(limits.http_connections_max);
+    adjustable.per_ip.set_max(limits.connections_per_ip_max);
+    adjustable.admission.set_max(limits.streams_max, limits.streams_per_team_max);
+    let report = ReloadReport { restart_needed: restart_needed(&server.config, &config) };
+    server.figures.reloads.add(Reload::ConfigApplied, 1);
+    // What needs a restart stays as it is, and is told again at the next reload.
+    server.config.limits = config.limits;
+    server.config.log = config.log;
+    Ok(report)
+}
+
+fn restart_needed(old: &Config, new: &Config) -> Vec<&'static str> {
+    let differs = [
+        ("server.grpc_listen", old.grpc_listen != new.grpc_listen),
+        ("server.http_listen", old.http_listen != new.http_listen),
+        ("server.otlp_http_listen", old.otlp_http_listen != new.otlp_http_listen),
+        ("server.data_dir", old.data_dir != new.data_dir),
+        ("server.insecure", old.insecure != new.insecure),
+        ("server.tls", old.tls.is_some() != new.tls.is_some()),
+        ("server.journal", old.journal != new.journal),
+        ("server.limits.series_per_family_max", {
+            old.limits.series_per_family_max != new.limits.series_per_family_max
+        }),
+        ("server.limits.snapshot_interval_seconds", {
+            old.limits.snapshot_interval != new.limits.snapshot_interval
+        }),
+    ];
+    differs.into_iter().filter(|(_, differs)| *differs).map(|(setting, _)| setting).collect()
+}

@@ -1,0 +1,79 @@
+//! The collector's own figures, traces and logs.
+//!
+//! Figures go through the OpenTelemetry SDK into a Prometheus registry, which `/metrics` merges into its page. Traces
+//! and logs go out over OTLP when `OTEL_EXPORTER_OTLP_ENDPOINT` is set, and only then. Logs always go to standard error.
+
+mod instruments;
+mod logs;
+
+use std::sync::Arc;
+
+use opentelemetry::metrics::{Meter, MeterProvider};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::metrics::SdkMeterProvider;
+use prometheus::{Registry, TextEncoder};
+
+pub use instruments::{Observed, observe};
+pub use logs::{LogFormat, LogReload, Logging, init};
+
+/// Name of the service in what it exports.
+pub const SERVICE_NAME: &str = "muster-server";
+
+/// Where the collector's own figures are gathered.
+#[derive(Debug)]
+pub struct Telemetry {
+    provider: SdkMeterProvider,
+    registry: Registry,
+}
+
+/// Why the collector cannot observe itself.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The SDK refused.
+    #[error("cannot set up the collector's own metrics: {0}")]
+    Metrics(String),
+    /// The OTLP exporter cannot be made.
+    #[error("cannot set up export to OTEL_EXPORTER_OTLP_ENDPOINT: {0}")]
+    Export(String),
+}
+
+impl Telemetry {
+    /// A registry of its own: two collectors in one process do not share figures.
+    pub fn new() -> Result<Arc<Self>, TelemetryError> {
+        let registry = Registry::new();
+        let exporter = opentelemetry_prometheus::exporter()
+            .with_registry(registry.clone())
+            .without_units()
+            .without_target_info()
+            .scope_info_enabled(false)
+            .build()
+            .map_err(|error| TelemetryError::Metrics(error.to_string()))?;
+        let provider = SdkMeterProvider::builder().with_reader(exporter).with_resource(resource()).build();
+        Ok(Arc::new(Self { provider, registry }))
+    }
+
+    /// Where instruments are made.
+    pub fn meter(&self) -> Meter {
+        self.provider.meter(SERVICE_NAME)
+    }
+
+    /// All figures as Prometheus text 0.0.4.
+    pub fn page(&self) -> String {
+        let mut page = String::new();
+        if let Err(error) = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut page) {
+            tracing::warn!(%error, "cannot write the collector's own figures");
+        }
+        page
+    }
+}
+
+fn resource() -> Resource {
+    Resource::builder().with_service_name(SERVICE_NAME).build()
+}
+
+/// Figures that nobody reads, for tests.
+#[cfg(test)]
+pub(crate) fn detached_figures() -> Arc<crate::figures::Figures> {
+    let provider = SdkMeterProvider::default();
+    Arc::new(crate::figures::Figures::new(&provider.meter("test")))
+}

@@ -1,0 +1,199 @@
+//! Which figures there are, under which names. Read when somebody asks, so that counting costs one atomic addition.
+
+use std::sync::Arc;
+
+use journal::Journal;
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::Meter;
+
+use crate::aggregate::View;
+use crate::figures::{Counts, Figures, Label};
+
+/// What is observed.
+#[derive(Debug, Clone)]
+pub struct Observed {
+    /// Counters.
+    pub figures: Arc<Figures>,
+    /// The journal.
+    pub journal: Arc<Journal>,
+    /// What the journal folds into.
+    pub view: Arc<View>,
+}
+
+/// Registers all instruments with `meter`.
+pub fn observe(meter: &Meter, observed: &Observed) {
+    connections(meter, &observed.figures);
+    streams(meter, &observed.figures);
+    journal(meter, &observed.journal);
+    aggregate(meter, observed);
+}
+
+fn connections(meter: &Meter, figures: &Arc<Figures>) {
+    let by_door = |pick: fn(&Figures) -> [i64; 2]| {
+        let figures = figures.clone();
+        move || {
+            let [grpc, http] = pick(&figures);
+            vec![("grpc", grpc), ("http", http)]
+        }
+    };
+    labelled_gauge(meter, "muster_server_connections", "Open connections", "door", {
+        by_door(|f| [f.grpc_connections.value(), f.http_connections.value()])
+    });
+    let help = "1 while connections wait because no descriptor or permit is free";
+    labelled_gauge(meter, "muster_server_accept_paused", help, "door", {
+        by_door(|f| [f.grpc_accept_paused.value(), f.http_accept_paused.value()])
+    });
+    labelled(meter, "muster_server_connections_accepted", "Connections accepted", "door", {
+        counts(figures, |f| &f.connections_accepted)
+    });
+    let help = "Connections closed before they were of use";
+    labelled(meter, "muster_server_connections_refused", help, "reason", {
+        counts(figures, |f| &f.connections_refused)
+    });
+}
+
+fn streams(meter: &Meter, figures: &Arc<Figures>) {
+    let f = figures.clone();
+    gauge(meter, "muster_server_streams", "Open agent streams", move || f.streams.value());
+    let help = "Agent streams refused or ended by the collector";
+    labelled(meter, "muster_server_streams_ended", help, "reason", counts(figures, |f| &f.streams_ended));
+    let help = "Batches by what became of them";
+    labelled(meter, "muster_server_batches", help, "outcome", counts(figures, |f| &f.batches));
+    let f = figures.clone();
+    let help = "Events acknowledged as durable for the first time since the start";
+    counter(meter, "muster_server_events_accepted", help, move || f.events_accepted.value());
+    let f = figures.clone();
+    let help = "Bytes of batches acknowledged as durable for the first time since the start";
+    counter(meter, "muster_server_accepted_bytes", help, move || f.bytes_accepted.value());
+    let f = figures.clone();
+    let help = "Events that agents could no longer send when they connected";
+    counter(meter, "muster_server_events_missing", help, move || f.events_missing.value());
+    let help = "Credentials that were not accepted";
+    labelled(meter, "muster_server_credentials_refused", help, "reason", {
+        counts(figures, |f| &f.credentials_refused)
+    });
+    let help = "Changes of configuration, certificate and tokens while running";
+    labelled(meter, "muster_server_reloads", help, "result", counts(figures, |f| &f.reloads));
+}
+
+fn journal(meter: &Meter, journal: &Arc<Journal>) {
+    let counters: [(&'static str, &'static str, fn(journal::Stats) -> u64); 5] = [
+        ("muster_server_journal_syncs", "Times the journal was synced to disk", |s| s.fsyncs),
+        ("muster_server_journal_records", "Records made durable since the start", |s| s.records_appended),
+        ("muster_server_journal_appended_bytes", "Bytes made durable since the start", |s| s.bytes_appended),
+        ("muster_server_journal_disk_full", "Times the disk was full", |s| s.disk_full_events),
+        (
+            "muster_server_journal_dropped_records",
+            "Records that retention deleted before they were read",
+            |s| s.dropped_by_retention,
+        ),
+    ];
+    for (name, help, pick) in counters {
+        let journal = journal.clone();
+        counter(meter, name, help, move || pick(journal.stats()));
+    }
+    let gauges: [(&'static str, &'static str, fn(journal::Stats) -> u64); 5] = [
+        ("muster_server_journal_bytes", "Size of the journal", |s| s.bytes),
+        ("muster_server_journal_segments", "Segments of the journal", |s| s.segments),
+        ("muster_server_journal_queued_bytes", "Bytes that wait for the disk", |s| s.queued_bytes as u64),
+        ("muster_server_journal_quarantined_records", "Records lost to damage", |s| s.quarantined_records),
+        ("muster_server_journal_missing_records", "Records that no segment has", |s| s.missing_records),
+    ];
+    for (name, help, pick) in gauges {
+        let journal = journal.clone();
+        gauge(meter, name, help, move || i64::try_from(pick(journal.stats())).unwrap_or(i64::MAX));
+    }
+}
+
+fn aggregate(meter: &Meter, observed: &Observed) {
+    let f = observed.figures.clone();
+    let help = "Events folded into series since the start, replay included";
+    counter(meter, "muster_server_events_aggregated", help, move || f.events_aggregated.value());
+    let help = "Journal records that the aggregate passed over";
+    labelled(meter, "muster_server_records_passed_over", help, "reason", {
+        counts(&observed.figures, |f| &f.records_passed_over)
+    });
+    let f = observed.figures.clone();
+    let help = "Journal records that were missing when the aggregate came to them";
+    counter(meter, "muster_server_records_missing", help, move || f.records_missing.value());
+    let (view, journal) = (observed.view.clone(), observed.journal.clone());
+    let help = "Durable records that are not yet in the aggregate";
+    gauge(meter, "muster_server_aggregate_lag_records", help, move || {
+        i64::try_from(journal.durable().0.saturating_sub(view.position().0)).unwrap_or(i64::MAX)
+    });
+    let f = observed.figures.clone();
+    let help = "Snapshots of the aggregate, by result";
+    labelled(meter, "muster_server_snapshots", help, "result", move || {
+        vec![("written", f.snapshots_written.value()), ("failed", f.snapshots_failed.value())]
+    });
+    let view = observed.view.clone();
+    gauge(meter, "muster_server_series", "Series of the aggregate", move || {
+        i64::try_from(view.aggregate.read().stats().series).unwrap_or(i64::MAX)
+    });
+    let view = observed.view.clone();
+    let help = "Agents that are known, by whether they have a stream";
+    labelled_gauge(meter, "muster_server_agents", help, "state", move || {
+        let (connected, known) = view.fleet.agent_counts();
+        vec![("connected", connected as i64), ("away", (known - connected) as i64)]
+    });
+}
+
+fn counts<L: Label + Send + Sync>(
+    figures: &Arc<Figures>,
+    pick: fn(&Figures) -> &Counts<L>,
+) -> impl Fn() -> Vec<(&'static str, u64)> + Send + Sync + 'static {
+    let figures = figures.clone();
+    move || pick(&figures).iter().collect()
+}
+
+fn counter(
+    meter: &Meter,
+    name: &'static str,
+    help: &'static str,
+    read: impl Fn() -> u64 + Send + Sync + 'static,
+) {
+    let instrument = meter.u64_observable_counter(name).with_description(help);
+    instrument.with_callback(move |observer| observer.observe(read(), &[])).build();
+}
+
+fn gauge(
+    meter: &Meter,
+    name: &'static str,
+    help: &'static str,
+    read: impl Fn() -> i64 + Send + Sync + 'static,
+) {
+    let instrument = meter.i64_observable_gauge(name).with_description(help);
+    instrument.with_callback(move |observer| observer.observe(read(), &[])).build();
+}
+
+fn labelled(
+    meter: &Meter,
+    name: &'static str,
+    help: &'static str,
+    label: &'static str,
+    read: impl Fn() -> Vec<(&'static str, u64)> + Send + Sync + 'static,
+) {
+    let instrument = meter.u64_observable_counter(name).with_description(help);
+    let callback = instrument.with_callback(move |observer| {
+        for (value, count) in read() {
+            observer.observe(count, &[KeyValue::new(label, value)]);
+        }
+    });
+    callback.build();
+}
+
+fn labelled_gauge(
+    meter: &Meter,
+    name: &'static str,
+    help: &'static str,
+    label: &'static str,
+    read: impl Fn() -> Vec<(&'static str, i64)> + Send + Sync + 'static,
+) {
+    let instrument = meter.i64_observable_gauge(name).with_description(help);
+    let callback = instrument.with_callback(move |observer| {
+        for (value, level) in read() {
+            observer.observe(level, &[KeyValue::new(label, value)]);
+        }
+    });
+    callback.build();
+}
