@@ -15,6 +15,9 @@ use super::wait_for;
 /// Longest start, after a crash as well (reliability.md row A1: 2 s; a debug build on a busy machine gets more).
 pub const START_MAX: Duration = Duration::from_secs(15);
 
+/// Longest replay of the journal's tail after a start.
+const REPLAY_MAX: Duration = Duration::from_secs(20);
+
 /// How a collector is started.
 #[derive(Debug, Clone, Default)]
 pub struct CollectorOptions {
@@ -68,12 +71,19 @@ impl Collector {
         http::get(self.http, path)
     }
 
-    /// The page of metrics, as text 0.0.4.
+    /// The page of metrics, as text 0.0.4. While the journal is replayed there is none yet.
     #[track_caller]
     pub fn page(&self) -> Page {
+        wait_for("the replay to end", REPLAY_MAX, || self.try_page())
+    }
+
+    fn try_page(&self) -> Option<Page> {
         let response = self.get("/metrics");
-        assert_eq!(response.status, 200, "{}", response.text());
-        Page::parse(&response.text())
+        match response.status {
+            200 => Some(Page::parse(&response.text())),
+            503 => None,
+            other => panic!("/metrics answers {other}: {}", response.text()),
+        }
     }
 
     /// Waits until the page fulfils something.
@@ -82,7 +92,7 @@ impl Collector {
         let mut last = Page::default();
         let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             wait_for(what, deadline, || {
-                last = self.page();
+                last = self.try_page()?;
                 holds(&last).then(|| last.clone())
             })
         }));
