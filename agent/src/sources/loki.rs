@@ -169,6 +169,8 @@ impl Source for LokiSource {
             more = self.state_records(&pid_files, moment, facts);
         }
         if !more {
+            // The log may have told of an end that the state files do not show.
+            self.live = self.live_sessions(&pid_files, moment);
             self.catch_up(moment, facts);
         }
         self.say_gauges(moment, more, facts);

@@ -148,6 +148,24 @@ fn a_run_that_exits_normally_is_dead_at_once_though_its_state_file_is_fresh() {
 
 /// Trap 4.
 #[test]
+fn a_run_that_ended_just_before_the_agent_came_never_reads_as_running() {
+    let mut world = World::empty();
+    world.write("dashboard-state.json", world.state("autonomous", 3, "[]"));
+    let start = world.event("session_start", r#"{"provider":"claude"}"#);
+    world.append("events.jsonl", start + &world.event("session_end", r#"{"result":0}"#));
+    world.run();
+    assert_eq!(world.status(), SessionStatus::Stopped);
+    assert_eq!(world.reading.count("session "), 2, "{:#?}", world.reading.said);
+    world.wait(70);
+    assert_eq!(world.status(), SessionStatus::Stopped);
+    // A new session in the same folder, long after.
+    world.write("dashboard-state.json", world.state("autonomous", 1, "[]"));
+    world.run();
+    assert_eq!(world.status(), SessionStatus::Running);
+}
+
+/// Trap 4.
+#[test]
 fn a_process_that_started_after_the_pid_file_was_written_is_another_one() {
     let mut world = World::live(7);
     let written = world.now;
@@ -590,6 +608,37 @@ fn content_and_paths_stay_on_the_machine_unless_they_are_opted_in() {
     world.append("events.jsonl", line(&world));
     world.run();
     assert_eq!(world.reading.count("prd=docs/prd-shop.md"), 1, "{:#?}", world.reading.said);
+}
+
+#[test]
+fn nothing_that_a_person_or_a_model_wrote_leaves_the_running_tree() {
+    for fixture in ["running", "paused", "stopped", "stale-after-exit", "corrupt", "multi-session"] {
+        let mut world = World::fixture(fixture);
+        for _ in 0..5 {
+            let batch = world.step(false);
+            for text in &batch.strings {
+                for content in [
+                    "upon",
+                    "prd",
+                    "made-up body",
+                    "/home",
+                    "shop/",
+                    "Cart",
+                    "unit tests",
+                    "issues",
+                    "Codebase",
+                    "line one",
+                    "security,quality",
+                    "Typo",
+                    "todo",
+                    "write",
+                ] {
+                    assert!(!text.contains(content), "{fixture}: {text:?} holds {content:?}");
+                }
+            }
+            world.advance(1000);
+        }
+    }
 }
 
 #[test]
