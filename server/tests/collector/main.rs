@@ -1,0 +1,9 @@
+//! The collector over real sockets, in this process and as a process of its own.
+
+mod bounds;
+mod clones;
+mod ingest;
+mod pages;
+mod process;
+mod security;
+mod support;
