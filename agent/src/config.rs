@@ -210,7 +210,9 @@ impl RawAgent {
                 return invalid("agent.rescan_interval_seconds", format!("{seconds} is not 5 to 3600"));
             }
         };
-        let watch = if overrides.watch.is_empty() { self.watch.clone() } else { overrides.watch.clone() };
+        let mut watch = if overrides.watch.is_empty() { self.watch.clone() } else { overrides.watch.clone() };
+        // Loki Mode's guide: the state folder that its own tools look at.
+        watch.extend(environment("LOKI_DIR").filter(|dir| !watch.contains(dir)));
         Ok(AgentConfig {
             server: self.server_config(&overrides)?,
             watch,
@@ -369,6 +371,13 @@ mod tests {
             let error = parse(text).expect_err(text).to_string();
             assert!(error.contains(words), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn loki_modes_own_variable_names_a_folder_to_watch() {
+        let loki_dir = |name: &str| (name == "LOKI_DIR").then(|| PathBuf::from("/repo/.loki"));
+        let config = AgentConfig::parse("", Overrides::default(), &loki_dir).expect("valid");
+        assert_eq!(config.watch, [PathBuf::from("/repo/.loki")]);
     }
 
     #[test]

@@ -103,7 +103,7 @@ pub struct Discovery {
     roots: Vec<PathBuf>,
     bounds: Bounds,
     known: BTreeMap<PathBuf, BTreeSet<&'static str>>,
-    candidates: BTreeSet<PathBuf>,
+    waited_for: BTreeSet<WatchedPath>,
 }
 
 /// What changed from one search to the next. A project with two tools may gain and lose each by itself.
@@ -120,7 +120,7 @@ pub struct Rescanned {
 impl Discovery {
     /// Knows nothing yet.
     pub fn new(roots: Vec<PathBuf>, bounds: Bounds) -> Self {
-        Self { roots, bounds, known: BTreeMap::new(), candidates: BTreeSet::new() }
+        Self { roots, bounds, known: BTreeMap::new(), waited_for: BTreeSet::new() }
     }
 
     /// Searches again and tells what came and what went.
@@ -131,7 +131,6 @@ impl Discovery {
         }
         search.run();
         let Search { found, candidates, .. } = search;
-        self.candidates = candidates;
         let mut now: BTreeMap<PathBuf, BTreeSet<&'static str>> = found
             .projects
             .into_iter()
@@ -144,6 +143,7 @@ impl Discovery {
         let added = difference(&now, &self.known, tools);
         let lost = difference(&self.known, &now, tools);
         self.known = now;
+        self.wait_for(tools, &candidates, &found.skipped);
         Rescanned { added, lost, skipped: found.skipped }
     }
 
@@ -152,19 +152,39 @@ impl Discovery {
         difference(&self.known, &BTreeMap::new(), tools)
     }
 
-    /// What should wake the next rescan before its time: the state folders of known projects, and where new ones are
-    /// likely to appear, in and one level below the watched paths. [`CANDIDATES_MAX`] folders at most; the rest waits
-    /// for the slow rescan. A watched path that is no project itself is watched for new folders too.
-    pub fn watched_paths(&self, tools: &[&dyn Tool]) -> BTreeSet<WatchedPath> {
-        let folders = self.known.keys().chain(&self.candidates).take(CANDIDATES_MAX);
-        let mut paths: BTreeSet<WatchedPath> = folders
-            .flat_map(|folder| tools.iter().map(|tool| WatchedPath(folder.join(tool.state_folder()))))
-            .collect();
-        let is_project =
-            |root: &Path| std::fs::canonicalize(root).is_ok_and(|root| self.known.contains_key(&root));
-        let of_projects = self.roots.iter().filter(|root| !is_project(root));
-        paths.extend(of_projects.map(|root| WatchedPath(root.clone())));
-        paths
+    /// What should wake the next rescan before its time: where state folders may appear, in known projects and in and
+    /// one level below the watched paths; [`CANDIDATES_MAX`] folders at most, the rest waits for the slow rescan. A
+    /// watched path that is no project itself is watched for new folders too.
+    ///
+    /// State folders that are known are not among them, since every write in them would wake a search: that one is
+    /// gone is told to its source. As of the last rescan.
+    pub fn watched_paths(&self) -> &BTreeSet<WatchedPath> {
+        &self.waited_for
+    }
+
+    fn wait_for(&mut self, tools: &[&dyn Tool], candidates: &BTreeSet<PathBuf>, skipped: &Skipped) {
+        let is_there = |folder: &Path, tool: &dyn Tool| {
+            let known = self.known.get(folder).is_some_and(|known| known.contains(tool.name()));
+            known || (copies::TOOL == tool.name() && skipped.worktree_copies.contains(folder))
+        };
+        let home = self.bounds.home.as_ref().and_then(|home| std::fs::canonicalize(home).ok());
+        let is_home = |folder: &Path| home.as_deref() == Some(folder);
+        let mut paths = BTreeSet::new();
+        let folders: BTreeSet<&PathBuf> = self.known.keys().chain(candidates).take(CANDIDATES_MAX).collect();
+        for folder in folders.into_iter().filter(|folder| !is_home(folder)) {
+            let absent = tools.iter().filter(|tool| !is_there(folder, **tool));
+            paths.extend(absent.map(|tool| WatchedPath(folder.join(tool.state_folder()))));
+        }
+        for root in &self.roots {
+            match std::fs::canonicalize(root) {
+                // A project's own files, and a home's, change all the time.
+                Ok(canonical) if self.known.contains_key(&canonical) || is_home(&canonical) => {}
+                _ => {
+                    paths.insert(WatchedPath(root.clone()));
+                }
+            }
+        }
+        self.waited_for = paths;
     }
 
     fn keep_unseen(

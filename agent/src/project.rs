@@ -18,7 +18,7 @@ use crate::sources::ProjectContext;
 /// Whose machine this is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Machine {
-    /// Login name, else the user's number.
+    /// Login name; the user's number if the system knows none.
     pub user: String,
     /// The machine's name, "" if the system does not tell.
     pub host: String,
@@ -35,7 +35,12 @@ impl Machine {
     pub fn of_this_process() -> Self {
         let variable = |name| std::env::var(name).ok();
         Self {
-            user: user_name(variable("USER"), variable("LOGNAME"), rustix::process::getuid().as_raw()),
+            user: user_name(variable("USER"), variable("LOGNAME"), || {
+                let uid = rustix::process::getuid().as_raw();
+                // Services and cron jobs have no USER.
+                let passwd = read_text(Path::new("/etc/passwd")).unwrap_or_default();
+                login_name(&passwd, uid).map_or_else(|| uid.to_string(), str::to_owned)
+            }),
             host: rustix::system::uname().nodename().to_string_lossy().trim().to_owned(),
         }
     }
@@ -139,14 +144,23 @@ pub fn git_folder_named_in(dot_git: &str) -> Option<&str> {
     (!folder.is_empty()).then_some(folder)
 }
 
-/// `USER`, else `LOGNAME`, else the user's number.
-pub fn user_name(user: Option<String>, logname: Option<String>, uid: u32) -> String {
+/// `USER`, else `LOGNAME`, else what the system says.
+pub fn user_name(user: Option<String>, logname: Option<String>, system: impl FnOnce() -> String) -> String {
     [user, logname]
         .into_iter()
         .flatten()
         .map(|name| name.trim().to_owned())
         .find(|name| !name.is_empty())
-        .unwrap_or_else(|| uid.to_string())
+        .unwrap_or_else(system)
+}
+
+/// The login name of `uid` in the text of `/etc/passwd` (passwd(5)).
+pub fn login_name(passwd: &str, uid: u32) -> Option<&str> {
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next().filter(|name| !name.is_empty())?;
+        (fields.nth(1)?.parse() == Ok(uid)).then_some(name)
+    })
 }
 
 /// Where a working tree's git data lies.

@@ -210,7 +210,7 @@ impl Agent {
             self.counters.rescans_forced += 1;
             self.slots.iter_mut().for_each(|slot| slot.wake_for_rescan(now));
         }
-        let discovered = self.discovery.watched_paths(sources::TOOLS);
+        let discovered = self.discovery.watched_paths();
         if change.rescan || change.touched.iter().any(|path| discovered.contains(path)) {
             self.rediscover().await;
         }
@@ -410,7 +410,7 @@ impl Agent {
     }
 
     fn watch_again(&mut self) {
-        let mut paths = self.discovery.watched_paths(sources::TOOLS);
+        let mut paths = self.discovery.watched_paths().clone();
         paths.extend(self.slots.iter().flat_map(|slot| slot.watched().iter().cloned()));
         self.watcher.set_paths(&paths);
     }

@@ -12,9 +12,10 @@ use crate::facts::Facts;
 
 pub mod devloop;
 pub mod host;
+pub mod loki;
 
 /// Every tool that is looked for in a project, in this order.
-pub const TOOLS: &[&dyn Tool] = &[&devloop::DevLoop];
+pub const TOOLS: &[&dyn Tool] = &[&loki::Loki, &devloop::DevLoop];
 
 /// A kind of tool that can be found in a project.
 pub trait Tool: Sync + fmt::Debug {

@@ -285,23 +285,28 @@ fn the_next_rescan_is_woken_where_projects_may_appear() {
     loki_in(home.join("a/b/deep"));
     let mut discovery = Discovery::new(vec![home.clone()], bounds());
     discovery.rescan(TOOLS);
-    let paths = discovery.watched_paths(TOOLS);
-    for expected in
-        ["", ".loki", "shop/.loki", "shop/.devloop", "a/.loki", "a/b/deep/.loki", "a/b/deep/.devloop"]
-    {
+    let paths = discovery.watched_paths();
+    for expected in ["", ".loki", "shop/.loki", "shop/.devloop", "a/.loki", "a/b/deep/.devloop"] {
         assert!(paths.contains(&WatchedPath(home.join(expected))), "{expected}");
     }
+    assert!(
+        !paths.contains(&WatchedPath(home.join("a/b/deep/.loki"))),
+        "each write in it would wake a search"
+    );
     assert!(!paths.contains(&WatchedPath(home.join("shop/src/.loki"))));
 
     loki_in(home.clone());
     discovery.rescan(TOOLS);
-    assert!(
-        !discovery.watched_paths(TOOLS).contains(&WatchedPath(home.clone())),
-        "a project's files are many"
-    );
+    assert!(!discovery.watched_paths().contains(&WatchedPath(home.clone())), "a project's files are many");
+    discovery.bounds.home = Some(home.clone());
+    discovery.rescan(TOOLS);
+    let paths = discovery.watched_paths();
+    for never in ["", ".loki", ".devloop"] {
+        assert!(!paths.contains(&WatchedPath(home.join(never))), "the home's {never} is no project");
+    }
     for folder in 0..2 * CANDIDATES_MAX {
         make(home.join(folder.to_string()));
     }
     discovery.rescan(TOOLS);
-    assert!(discovery.watched_paths(TOOLS).len() <= CANDIDATES_MAX * TOOLS.len());
+    assert!(discovery.watched_paths().len() <= CANDIDATES_MAX * TOOLS.len());
 }

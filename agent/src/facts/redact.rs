@@ -126,7 +126,7 @@ const SECRET_PREFIXES: [&str; 26] = [
 const RANDOM_LOOKING_BYTES_MIN: usize = 32;
 
 fn looks_like_secret(text: &str) -> bool {
-    if SECRET_PREFIXES.iter().any(|prefix| text.contains(prefix) && text.len() >= prefix.len() + 8) {
+    if SECRET_PREFIXES.iter().any(|prefix| text.len() >= prefix.len() + 8 && begins_a_word(text, prefix)) {
         return true;
     }
     let upper = text.to_ascii_uppercase();
@@ -143,6 +143,11 @@ fn looks_like_secret(text: &str) -> bool {
     })
 }
 
+/// Whether `prefix` stands in `text` where a word begins: `task_completion` holds no `sk_`.
+fn begins_a_word(text: &str, prefix: &str) -> bool {
+    text.match_indices(prefix).any(|(at, _)| !text[..at].ends_with(|c: char| c.is_ascii_alphanumeric()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,6 +162,8 @@ mod tests {
             "council_approved",
             "code review",
             "feature/x-1",
+            "task_completion_claim",
+            "disk-usage-monitor",
         ] {
             assert_eq!(word(name), name);
         }
@@ -173,6 +180,7 @@ mod tests {
             "please implement the login page with a nice button",
             "sk-ant-api03-abcdefgh12345678",
             "ghp_0123456789abcdefghijABCDEFGHIJ",
+            "key:sk-live-01234567",
             "line\nbreak",
             "0123456789abcdef0123456789abcdef",
             "MUSTER_CANARY_17",

@@ -55,11 +55,15 @@ fn a_detached_head_has_no_branch() {
 }
 
 #[test]
-fn the_user_is_a_number_when_nobody_says_a_name() {
+fn the_user_is_named_by_its_variables_then_by_the_system() {
     let text = |s: &str| Some(s.to_owned());
-    assert_eq!(user_name(text("kim"), text("other"), 7), "kim");
-    assert_eq!(user_name(text(" "), text("other"), 7), "other");
-    assert_eq!(user_name(None, None, 7), "7");
+    let system = || "from-system".to_owned();
+    assert_eq!(user_name(text("kim"), text("other"), system), "kim");
+    assert_eq!(user_name(text(" "), text("other"), system), "other");
+    assert_eq!(user_name(None, None, system), "from-system");
+    let passwd = "root:x:0:0:root:/root:/bin/sh\n\n:x:7::\nkim:x:1007:1007::/home/kim:/bin/sh\n";
+    assert_eq!(login_name(passwd, 1007), Some("kim"));
+    assert_eq!(login_name(passwd, 7), None);
 }
 
 #[test]

@@ -18,11 +18,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use muster::clock::{Monotonic, WallTime};
+use muster::clock::WallTime;
 use muster::v1::event::Kind;
-use muster::v1::{
-    ActiveFindings, FilesWatched, QueueDepth, SessionStatus, SourceEnded, ToolSettings, ToolState,
-};
+use muster::v1::{SessionStatus, SourceEnded};
 
 use super::{Moment, ProjectContext, Source, Step, Tool, ToolEnvironment, WatchedPath};
 use crate::facts::Facts;
@@ -34,6 +32,7 @@ mod cursor;
 mod events_db;
 mod events_jsonl;
 mod feedback;
+mod gauges;
 mod heartbeat;
 mod issues;
 mod performance;
@@ -57,6 +56,7 @@ pub use settings::{MetricsSettings, metrics_settings};
 
 use context::{TIER_BYTES_MAX, TIERS, Tier};
 use events_db::{EventsDb, Look};
+use gauges::Said;
 use heartbeat::Claim;
 use performance::{Performance, Samples};
 use position::{LineCursor, Position};
@@ -65,7 +65,7 @@ use sampling::Sampling;
 use settings::Settings;
 use small_file::{Content, SmallFile};
 use tail::{Piece, Tail};
-use watched_files::{Walk, WatchedFiles};
+use watched_files::WatchedFiles;
 
 /// How often a live DevLoop is looked after, and one that is not.
 const LIVE_INTERVAL: Duration = Duration::from_secs(10);
@@ -129,17 +129,6 @@ struct Files {
     heartbeat: SmallFile,
     change_log: SmallFile,
     watched: WatchedFiles,
-}
-
-/// What the gauges were last said to be.
-#[derive(Default)]
-struct Said {
-    tool: Option<ToolState>,
-    active: Option<ActiveFindings>,
-    settings: Option<(Vec<String>, f64)>,
-    backlog: BTreeMap<String, u64>,
-    tiers: [Option<Tier>; 4],
-    sampled: Option<Monotonic>,
 }
 
 /// When the next step is wanted.
@@ -354,9 +343,11 @@ impl DevLoopSource {
                 }
             }
         }
-        for ((name, now), said) in TIERS.iter().zip(self.tiers).zip(&mut self.said.tiers) {
+        // Log records are facts of their own, not gauges: a restart must not say them again.
+        for ((name, now), said) in TIERS.iter().zip(self.tiers).zip(&mut self.position.tiers_said) {
+            let now = now.unwrap_or_default();
             if now != *said {
-                context::state(name, now.unwrap_or_default(), report);
+                context::state(name, now, report);
                 *said = now;
             }
         }
@@ -379,87 +370,6 @@ impl DevLoopSource {
             }
             Content::Absent | Content::Unreadable(_) => *heartbeat = None,
         }
-    }
-
-    fn state_gauges(&mut self, moment: &Moment<'_>, report: &mut Report<'_>, pace: &mut Pace) {
-        let tool = heartbeat::state(&self.claims, moment.processes);
-        if self.said.tool != Some(tool) {
-            report.facts.push(moment.wall, Kind::ToolState(tool));
-            self.said.tool = Some(tool);
-        }
-        self.state_settings(moment.wall, report);
-        match self.files.watched.step(&self.project.root, moment.rescan, moment.monotonic) {
-            Walk::Counted(count) => {
-                report.facts.push(moment.wall, Kind::FilesWatched(FilesWatched { count }))
-            }
-            Walk::Going => pace.more = true,
-            Walk::Idle => {}
-        }
-        if pace.more {
-            return;
-        }
-        let active = self.active();
-        if active.is_some() && self.said.active != active {
-            self.said.active = active;
-            report.facts.push(moment.wall, Kind::ActiveFindings(active.unwrap_or_default()));
-        }
-        self.state_samples(moment, report, pace);
-    }
-
-    /// What stands, from the best that there is.
-    fn active(&self) -> Option<ActiveFindings> {
-        let Position { database, runs, active, .. } = &self.position;
-        if database.file.is_some() || runs.lines_through.is_some() {
-            Some(active.total())
-        } else if !runs.database {
-            context::active(&self.tiers)
-        } else {
-            None
-        }
-    }
-
-    /// Gauges that `granularity` holds back.
-    fn state_samples(&mut self, moment: &Moment<'_>, report: &mut Report<'_>, pace: &mut Pace) {
-        if self.samples.is_empty() && self.backlog == self.said.backlog {
-            return;
-        }
-        let granularity = self.metrics().and_then(|metrics| metrics.granularity).unwrap_or_default();
-        let passed = self.said.sampled.map(|last| moment.monotonic.0.saturating_sub(last.0));
-        if let Some(passed) = passed
-            && passed < granularity
-        {
-            return pace.again(Some(granularity - passed));
-        }
-        self.said.sampled = Some(moment.monotonic);
-        self.samples.state(&mut self.position.performance, report);
-        // A worker that is no longer enabled waits for nothing.
-        for worker in std::mem::take(&mut self.said.backlog).into_keys() {
-            if !self.backlog.contains_key(&worker) {
-                let depth = QueueDepth { worker: report.facts.word(&worker), depth: 0 };
-                report.facts.push(moment.wall, Kind::QueueDepth(depth));
-            }
-        }
-        for (worker, &depth) in &self.backlog {
-            let depth = QueueDepth { worker: report.facts.word(worker), depth };
-            report.facts.push(moment.wall, Kind::QueueDepth(depth));
-        }
-        self.said.backlog.clone_from(&self.backlog);
-    }
-
-    /// A project that never had a metrics block says nothing; one that lost it says so.
-    fn state_settings(&mut self, now: WallTime, report: &mut Report<'_>) {
-        let disabled = self.metrics().map(|metrics| metrics.disabled_metrics.clone());
-        if disabled.is_none() && self.said.settings.is_none() {
-            return;
-        }
-        let settings = (disabled.unwrap_or_default(), report.sampling.rate());
-        if self.said.settings.as_ref() == Some(&settings) {
-            return;
-        }
-        let disabled_metrics = settings.0.iter().map(|name| report.facts.word(name)).collect();
-        let event = ToolSettings { disabled_metrics, sample_rate: settings.1 };
-        report.facts.push(now, Kind::ToolSettings(event));
-        self.said.settings = Some(settings);
     }
 }
 

@@ -105,16 +105,21 @@ impl HostSource {
     }
 
     /// Measures the trees of these from now on, each tool and project once; those without a pid are left out, and
-    /// [`SESSIONS_MAX`] at most are kept. Then a step is due: sessions that are gone are stated at once, and the time to
-    /// the next sample may be shorter than it was.
-    pub fn watch(&mut self, live: impl IntoIterator<Item = LiveTool>) {
-        let live = live.into_iter().filter(|tool| !tool.pids.is_empty()).take(SESSIONS_MAX).collect();
+    /// [`SESSIONS_MAX`] at most are kept.
+    ///
+    /// True if a session came or went: then a step is due now, whatever the last one said. Sessions that are gone are
+    /// stated at once, and the time to the next sample may be shorter than it was.
+    pub fn watch(&mut self, live: impl IntoIterator<Item = LiveTool>) -> bool {
+        let live: Vec<LiveTool> =
+            live.into_iter().filter(|tool| !tool.pids.is_empty()).take(SESSIONS_MAX).collect();
+        let is_other = !live.iter().map(LiveTool::key).eq(self.live.iter().map(LiveTool::key));
         for gone in std::mem::replace(&mut self.live, live) {
             let key = gone.key();
             if !self.live.iter().any(|live| live.key() == key) && self.trees.remove(&key).is_some() {
                 self.ended.insert(key, gone.project);
             }
         }
+        is_other
     }
 
     /// The tool is watched no more in this project, and its source has said so: nothing more is said of its tree.

@@ -246,6 +246,7 @@ impl LokiSource {
             dashboard: folder.dashboard.value.as_ref().map(|state| (state, folder.dashboard.written)),
             skill: folder.skill.value.as_ref().map(|session| (session, folder.skill.written)),
             autonomy: folder.autonomy.value.as_ref(),
+            newest_pid: self.story.sessions.newest_pid,
             last_end: self.story.sessions.last_end_us.map(WallTime),
         };
         liveness::live_sessions(pid_files, witnesses, moment.wall, moment.processes)
@@ -328,7 +329,7 @@ impl LokiSource {
 
     /// All history is read: what is open is compared with what lives.
     fn catch_up(&mut self, moment: &Moment<'_>, facts: &mut Facts) {
-        if self.folder.roster_changed || self.folder.roster.missing {
+        if std::mem::take(&mut self.folder.roster_changed) || self.folder.roster.missing {
             match &self.folder.roster.value {
                 Some(roster) => {
                     let now = (moment.wall, moment.monotonic);
@@ -399,8 +400,9 @@ impl LokiSource {
             let counts = v1::WorkerCounts { active: workers.active, registered: workers.registered };
             facts.push(moment.wall, Kind::WorkerCounts(counts));
         }
-        let cost_usd = self.efficiency.total_usd(&self.prices);
-        if self.said.cost.replace(cost_usd) != Some(cost_usd) {
+        if let Some(cost_usd) = self.efficiency.total_usd(&self.prices)
+            && self.said.cost.replace(cost_usd) != Some(cost_usd)
+        {
             facts.push(moment.wall, Kind::CostTotal(v1::CostTotal { cost_usd }));
         }
         if let Some(budget) = self.folder.budget_state()

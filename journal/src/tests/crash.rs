@@ -148,3 +148,63 @@ fn what_a_failed_sync_left_in_the_cache_is_written_again_before_it_counts() {
     let crashed = fs.crashed(&start, fs.operations(), || CrashChoice::Drop);
     assert_eq!(read(&open(&crashed).0, 0).positions, [1, 2, 3, 4, 5]);
 }
+
+/// Another record of the same size: its frame fits exactly where the other's was.
+fn other_record(position: u64) -> crate::Record {
+    let mut other = record(position);
+    other.payload = vec![0xEE; other.payload.len()].into();
+    other
+}
+
+fn gathering() -> crate::Config {
+    let mut config = config();
+    config.commit_interval = std::time::Duration::from_millis(100);
+    config.preallocate_bytes = 0;
+    config.reserve_bytes = 0;
+    config
+}
+
+#[test]
+fn frames_behind_a_torn_record_never_come_back_when_its_place_is_filled_again() {
+    let fs = SimFs::new();
+    let (journal, _) = open_with(&fs, gathering());
+    journal.commit(vec![record(1)]).unwrap();
+    let group: Vec<_> = (2..=5).map(|n| journal.append(record(n)).unwrap()).collect();
+    for pending in group {
+        pending.wait().unwrap();
+    }
+    drop(journal);
+    let frames = frames(&fs, &segment(1));
+    let (_, at, len) = frames[1];
+    let end = frames[4].1 + frames[4].2;
+    let mut bytes = fs.contents()[&segment(1)][..end].to_vec();
+    bytes[at + len - 1] ^= 1;
+    fs.put(&segment(1), bytes);
+    let start = fs.copy();
+    fs.record();
+    let (journal, recovery) = open_with(&fs, gathering());
+    assert_eq!((recovery.last, recovery.torn_records), (Position(1), 4), "{recovery:?}");
+    journal.commit(vec![other_record(2)]).unwrap();
+    let crashed = fs.crashed(&start, fs.operations(), || CrashChoice::Drop);
+    assert_eq!(open(&crashed).1.last, Position(2));
+}
+
+#[test]
+fn frames_of_a_group_that_a_full_disk_refused_never_come_back() {
+    let fs = SimFs::new();
+    let start = fs.copy();
+    fs.record();
+    let (journal, _) = open_with(&fs, gathering());
+    journal.commit(vec![record(1)]).unwrap();
+    let bytes = |n| crate::queue::Records::One(record(n)).frame_bytes();
+    fs.set_capacity(Some(fs.used() + bytes(2) + bytes(3)));
+    let group: Vec<_> = (2..=5).map(|n| journal.append(record(n)).unwrap()).collect();
+    for pending in group {
+        assert!(matches!(pending.wait(), Err(AppendError::DiskFull)));
+    }
+    settle(&journal);
+    fs.set_capacity(None);
+    assert_eq!(journal.commit(vec![other_record(2)]).unwrap(), Position(2));
+    let crashed = fs.crashed(&start, fs.operations(), || CrashChoice::Drop);
+    assert_eq!(open(&crashed).1.last, Position(2));
+}

@@ -1,15 +1,18 @@
 //! `muster serve`
 //!
+//! When it listens it prints one line to stdout: `ready grpc=ADDRESS http=ADDRESS`.
+//!
 //! SIGTERM and SIGINT stop in order; SIGHUP reads the configuration again: a valid one is applied as far as it can be
 //! while running, an invalid one is refused with its reason and the old one stays.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use muster::clock::{Clock, SystemClock};
 
-use super::{Failure, print};
+use super::Failure;
 use crate::config::{Config, Overrides, default_config_path, environment};
 use crate::figures::Reload;
 use crate::serve::{RunError, Server};
@@ -84,7 +87,8 @@ async fn serve(arguments: &Arguments, config: Config, log: &LogReload) -> Result
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let mut signals = Signals::listen().map_err(Failure::other)?;
     let mut server = Server::start(config, clock).await.map_err(Failure::other)?;
-    print(&format!("ready grpc={} http={}\n", server.grpc_address, server.http_address))?;
+    // For who started us with port 0; a parent that closed our stdout does not stop the collector.
+    let _ = writeln!(std::io::stdout(), "ready grpc={} http={}", server.grpc_address, server.http_address);
     let broken = loop {
         tokio::select! {
             signal = signals.next() => match signal {

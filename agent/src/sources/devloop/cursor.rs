@@ -44,7 +44,7 @@ pub(super) struct Landmark {
 pub(super) struct NewRows {
     /// Those that were never counted.
     pub rows: Vec<Row>,
-    /// Rows whose ids are forgotten and that are too old to be new.
+    /// Rows beyond the cursor whose ids are forgotten and that are too old to be new.
     pub forgotten: u64,
 }
 
@@ -81,7 +81,8 @@ impl DatabaseCursor {
             let is_history = row.rowid <= self.history_end;
             let may_be_old = row.rowid <= self.search_end || row.is_replayed();
             if !is_history && may_be_old && self.seen.reaches_into_the_forgotten(made) {
-                new.forgotten += 1;
+                // Where the table is searched from its start, most rows are old; that is no news.
+                new.forgotten += u64::from(row.rowid > self.search_end);
                 continue;
             }
             self.seen.insert(row.id, made.min(now));

@@ -19,7 +19,7 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use muster::clock::{Clock, Monotonic, SystemClock};
+use muster::clock::{Clock, Monotonic, SystemClock, WallTime};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
@@ -41,6 +41,8 @@ const PAYLOAD_BYTES_MAX: usize = 1024 * 1024;
 const ROW_PAYLOAD_BYTES_MAX: i64 = 1024 * 1024;
 /// Largest payload of which anything is read.
 const ROW_PAYLOAD_BYTES_GIVEN_UP: i64 = 64 * 1024 * 1024;
+/// Longest id and event type.
+const NAME_BYTES_MAX: i64 = 256;
 /// Longest time inside one read transaction.
 const TRANSACTION_TIME_MAX: Duration = Duration::from_millis(250);
 /// How long SQLite waits for a lock by itself.
@@ -59,6 +61,8 @@ pub(super) struct EventsDb {
     project: PathBuf,
     /// The state of the files that has been read to its end, or given up.
     done_with: Option<DatabaseStamp>,
+    /// That state was read from a copy, which is not made again for it.
+    done_from_copy: bool,
     copy: Option<(DatabaseStamp, PrivateCopy)>,
     copy_not_before: Monotonic,
 }
@@ -68,6 +72,13 @@ pub(super) struct EventsDb {
 struct DatabaseStamp {
     database: Stamp,
     companions: [Option<Stamp>; 2],
+}
+
+impl DatabaseStamp {
+    fn is_racy(&self, now: WallTime) -> bool {
+        let companions = self.companions.iter().flatten();
+        std::iter::once(&self.database).chain(companions).any(|stamp| stamp.is_racy(now))
+    }
 }
 
 /// What a look at the database gave.
@@ -125,7 +136,14 @@ pub(super) enum ReadError {
 impl EventsDb {
     /// The database at `path` in `project`.
     pub(super) fn new(path: PathBuf, project: PathBuf) -> Self {
-        Self { path, project, done_with: None, copy: None, copy_not_before: Monotonic::default() }
+        Self {
+            path,
+            project,
+            done_with: None,
+            done_from_copy: false,
+            copy: None,
+            copy_not_before: Monotonic::default(),
+        }
     }
 
     /// Reads the next rows after `cursor`.
@@ -141,23 +159,23 @@ impl EventsDb {
             Err(error) => return Look::Unreadable(error.into()),
         };
         let looked_at = self.done_with == Some(stamp);
-        if looked_at && (!moment.rescan || self.copy_is_needed().unwrap_or(true)) {
+        if stamp.database.bytes == 0 || looked_at && (!moment.rescan || self.done_from_copy) {
             return Look::Unchanged;
         }
-        if stamp.database.bytes == 0 {
-            return Look::Unchanged;
-        }
-        let mut read = match self.copy_is_needed() {
+        let mut read = match self.is_in_wal_mode() {
             Ok(false) => self.read_in_place(stamp, cursor, workers),
             Ok(true) => Err(ReadError::NeedsRecovery),
             Err(error) => Err(error.into()),
         };
-        if matches!(read, Err(ReadError::NeedsRecovery)) {
+        let by_copy = matches!(read, Err(ReadError::NeedsRecovery));
+        if by_copy {
             if let Some(wait) = self.copy_wait(stamp, moment) {
                 return Look::Later(wait);
             }
             read = self.read_from_copy(stamp, cursor, workers, moment);
         }
+        // A copy that failed for want of space, say, is tried again on the next rescan.
+        self.done_from_copy = by_copy && !matches!(read, Err(ReadError::Io(_)));
         self.conclude(read, stamp, looked_at, moment)
     }
 
@@ -172,7 +190,7 @@ impl EventsDb {
             Ok(mut reading) => {
                 if !reading.more {
                     self.copy = None;
-                    let racy = stamp.database.is_racy(moment.wall);
+                    let racy = stamp.is_racy(moment.wall);
                     self.done_with = (!racy).then_some(stamp);
                     reading.again_in = racy.then_some(RACY_RETRY);
                 }
@@ -196,7 +214,7 @@ impl EventsDb {
 
     /// Whether the header says WAL mode. The file is not opened through SQLite for this: that would already create
     /// files beside it.
-    fn copy_is_needed(&self) -> io::Result<bool> {
+    fn is_in_wal_mode(&self) -> io::Result<bool> {
         let mut header = [0u8; 20];
         let mut file = File::open(&self.path)?;
         match file.read_exact(&mut header) {
@@ -292,7 +310,10 @@ struct Schema {
 
 impl Schema {
     fn of(connection: &Connection) -> Result<Self, rusqlite::Error> {
-        let mut statement = connection.prepare("SELECT name FROM pragma_table_info('events')")?;
+        // A view of that name could be made to run for ever.
+        let columns = "SELECT column.name FROM sqlite_schema AS entry, pragma_table_info('events') AS column
+            WHERE entry.name = 'events' AND entry.type = 'table' LIMIT 256";
+        let mut statement = connection.prepare(columns)?;
         let columns =
             statement.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
         let has = |name: &str| columns.iter().any(|column| column == name);
@@ -306,7 +327,8 @@ impl Schema {
     fn select(&self) -> String {
         let created_at = if self.has_created_at { "created_at" } else { "NULL" };
         format!(
-            "SELECT rowid, id, type, timestamp, {created_at},
+            "SELECT rowid, CASE WHEN octet_length(id) <= {NAME_BYTES_MAX} THEN id END,
+                CASE WHEN octet_length(type) <= {NAME_BYTES_MAX} THEN type END, timestamp, {created_at},
                 CASE WHEN octet_length(payload) <= ?2 THEN payload
                      WHEN octet_length(payload) <= ?3 AND typeof(payload) = 'text' AND json_valid(payload) THEN
                         json_object(

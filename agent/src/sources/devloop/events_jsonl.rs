@@ -93,7 +93,7 @@ fn state_line(
         "agent_executed" | "" => {}
         "pre_push_check" => state_gate(PushGate::PrePush, line, time, report),
         "pre_commit_check" => state_gate(PushGate::PreCommit, line, time, report),
-        "ci_roundtrip_prevented" => state_prevented(PushGate::Unspecified, line, false, time, report),
+        "ci_roundtrip_prevented" => state_prevented(PushGate::Unspecified, line, time, report),
         "value_event" => state_value(line, time, report),
         other => report.log(time, &format!("devloop.{other}"), LogSeverity::Info, &[]),
     }
@@ -108,7 +108,7 @@ fn state_gate(gate: PushGate, line: &Value, time: WallTime, report: &mut Report<
     let allowed = field(line, "success").as_bool().unwrap_or(false);
     let prevented = field(line, "prevented_bad_push").as_bool().unwrap_or(false);
     if prevented && !allowed {
-        state_prevented(gate, line, allowed, time, report);
+        state_prevented(gate, line, time, report);
     } else {
         let reason = report.facts.word(field(line, "reason").as_str().unwrap_or(""));
         let checked = PushChecked { gate: gate.into(), allowed, prevented_bad_push: false, reason };
@@ -116,9 +116,9 @@ fn state_gate(gate: PushGate, line: &Value, time: WallTime, report: &mut Report<
     }
 }
 
-fn state_prevented(gate: PushGate, line: &Value, allowed: bool, time: WallTime, report: &mut Report<'_>) {
+fn state_prevented(gate: PushGate, line: &Value, time: WallTime, report: &mut Report<'_>) {
     let reason = report.facts.word(field(line, "reason").as_str().unwrap_or(""));
-    let checked = PushChecked { gate: gate.into(), allowed, prevented_bad_push: true, reason };
+    let checked = PushChecked { gate: gate.into(), allowed: false, prevented_bad_push: true, reason };
     report.facts.push(time, Kind::PushChecked(checked));
     let saved = TimeSaved { kind: TimeSavedKind::Build.into(), saved_us: ROUNDTRIP_US, modelled: true };
     report.facts.push(time, Kind::TimeSaved(saved));

@@ -1,4 +1,4 @@
-//! What has been read, as bytes: protobuf, so that fields can be added. At most about 75 KiB.
+//! What has been read, as bytes: protobuf, so that fields can be added. At most about 90 KiB.
 //!
 //! | part | bound |
 //! |---|---|
@@ -10,6 +10,7 @@ use muster::clock::WallTime;
 use prost::Message;
 
 use super::active::{ActiveIssues, Verdict};
+use super::context::Tier;
 use super::cursor::DatabaseCursor;
 use super::performance::PerformanceCursor;
 use super::seen::{Block, RowId, SeenRows};
@@ -30,6 +31,8 @@ pub(super) struct Position {
     pub active: ActiveIssues,
     /// Automatic fixes that were counted.
     pub fixes: Vec<u64>,
+    /// What each tier of the context was last said to hold.
+    pub tiers_said: [Tier; 4],
 }
 
 /// Where runs are counted from.
@@ -94,6 +97,7 @@ impl Position {
             }),
             active,
             fixes: self.fixes.clone(),
+            tiers: self.tiers_said.iter().map(TierRecord::of).collect(),
         };
         record.encode_to_vec()
     }
@@ -132,6 +136,9 @@ impl Position {
             },
             active: ActiveIssues::restored(active),
             fixes: record.fixes,
+            tiers_said: std::array::from_fn(|n| {
+                record.tiers.get(n).and_then(TierRecord::tier).unwrap_or_default()
+            }),
         })
     }
 }
@@ -196,6 +203,26 @@ struct Record {
     active: Vec<ActiveRecord>,
     #[prost(fixed64, repeated, tag = "17")]
     fixes: Vec<u64>,
+    #[prost(message, repeated, tag = "18")]
+    tiers: Vec<TierRecord>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct TierRecord {
+    #[prost(uint64, tag = "1")]
+    listed: u64,
+    #[prost(uint64, repeated, tag = "2")]
+    distinct: Vec<u64>,
+}
+
+impl TierRecord {
+    fn of(tier: &Tier) -> Self {
+        Self { listed: tier.listed, distinct: tier.distinct.to_vec() }
+    }
+
+    fn tier(&self) -> Option<Tier> {
+        Some(Tier { listed: self.listed, distinct: self.distinct.clone().try_into().ok()? })
+    }
 }
 
 #[derive(Clone, PartialEq, Message)]

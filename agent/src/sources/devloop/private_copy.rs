@@ -4,14 +4,24 @@
 //! its `-wal` and `-shm` files even for a reader. Both would write into the watched project. So the database and its
 //! journal or WAL are copied into a folder of our own, readable by us alone and outside the project, and recovered
 //! there. The `-shm` file is not copied: it is an index that the first opener of the copy builds anew from the WAL.
-//! The folder is removed when the copy is dropped.
+//! The folder is removed when the copy is dropped; what a killed agent left is removed when the next copy is made.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use muster::clock::{Clock, SystemClock};
+
+use super::stamp::Stamp;
 
 /// Largest database, with its journal or WAL, that is copied.
 pub(super) const COPY_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// Start of the names of our folders.
+const FOLDER_PREFIX: &str = "muster-devloop-";
+/// A copy lives for seconds: a folder of this age has no owner any more.
+const FOLDER_AGE_MAX: Duration = Duration::from_secs(3600);
 
 /// The copy; its folder lives as long as it.
 #[derive(Debug)]
@@ -65,14 +75,31 @@ fn new_folder(project: &Path) -> io::Result<PathBuf> {
         .into_iter()
         .find(|parent| !parent.starts_with(project) && parent.is_dir())
         .ok_or_else(|| io::Error::other("no temporary folder outside the project: set TMPDIR"))?;
+    remove_orphans(&parent);
     let mut random = [0u8; 8];
     getrandom::fill(&mut random).map_err(|_| io::Error::other("no randomness for a folder's name"))?;
-    let folder = parent.join(format!("muster-devloop-{:016x}", u64::from_be_bytes(random)));
+    let folder = parent.join(format!("{FOLDER_PREFIX}{:016x}", u64::from_be_bytes(random)));
     let mut builder = DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(&folder)?;
     Ok(folder)
+}
+
+/// Removes what agents that were killed left. Others' folders refuse, and are not ours to worry about.
+fn remove_orphans(parent: &Path) {
+    let now = SystemClock::new().wall();
+    let Ok(entries) = fs::read_dir(parent) else { return };
+    for entry in entries.flatten() {
+        let is_ours = entry.file_name().to_string_lossy().starts_with(FOLDER_PREFIX);
+        let is_old = || {
+            let metadata = entry.metadata().ok().filter(fs::Metadata::is_dir)?;
+            Some(now.since(Stamp::from_metadata(&metadata).modified) > FOLDER_AGE_MAX)
+        };
+        if is_ours && is_old().unwrap_or(false) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// Not `fs::copy`: a read-only original would give a read-only copy, which cannot be recovered.

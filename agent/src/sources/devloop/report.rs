@@ -80,7 +80,8 @@ impl Report<'_> {
 impl Health {
     /// The event that says it, if there is anything new; then counts from zero again.
     pub(super) fn take_event(&mut self) -> Option<SourceHealth> {
-        let counted = self.parse_errors + self.rescans + self.records_skipped + self.read_errors > 0;
+        // A rescan alone is no news: it waits for something that is.
+        let counted = self.parse_errors + self.records_skipped + self.read_errors > 0;
         if !counted && self.newest_data_time == self.said_newest_data_time {
             return None;
         }

@@ -5,6 +5,7 @@
 //! | any | `BusEvents` with the time it took to be stored |
 //! | `file:*` | `FileActivity` |
 //! | `agent:NAME:completed` | `RunFinished`, a `Finding` for each severity, and the new word on its file for `ActiveFindings` |
+//! | the same, with errors in a success | `LogRecord` |
 //! | `agent:resource_limit_*`, `pipeline:NAME:completed` | `LogRecord` |
 //!
 //! A run's status follows contracts/devloop.md section 2.3: `success` as DevLoop says; `error` when the worker itself
@@ -164,9 +165,20 @@ pub(super) fn state_run(run: &Run<'_>, time: WallTime, active: &mut ActiveIssues
         };
         report.facts.push(time, Kind::Finding(finding));
     }
+    state_degraded(run, time, report);
     if let Some(file) = file {
         let key = RowId::of(format!("{}\0{file}", run.worker).as_bytes());
         active.note(key.0, Verdict { counts, time });
+    }
+}
+
+/// A checker that could not check says so in `errors` and calls it a success (contracts/devloop.md section 2.2).
+fn state_degraded(run: &Run<'_>, time: WallTime, report: &mut Report<'_>) {
+    let errors = run.data["errors"].as_array().map_or(0, Vec::len);
+    if run.success && errors > 0 {
+        let errors = Detail::Integer(i64::try_from(errors).unwrap_or(i64::MAX));
+        let details = [("worker", Detail::Word(run.worker)), ("errors", errors)];
+        report.log(time, "devloop.run_degraded", LogSeverity::Warn, &details);
     }
 }
 

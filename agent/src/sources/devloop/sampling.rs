@@ -40,7 +40,7 @@ impl Sampling {
         // Not the id's low bits alone: an id may be a counter.
         let mixed =
             id.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(31).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        (self.weight <= 1 || mixed % u64::from(self.weight) == 0).then_some(self.weight.max(1))
+        (self.weight <= 1 || mixed.is_multiple_of(u64::from(self.weight))).then_some(self.weight.max(1))
     }
 }
 

@@ -21,9 +21,8 @@ use sha2::{Digest, Sha256};
 pub(super) struct RowId(pub u64);
 
 /// Most ids that are remembered: 32 KiB of a position.
-pub(super) const IDS_MAX: usize = BLOCKS_MAX * BLOCK_IDS;
+pub(super) const IDS_MAX: usize = 4_096;
 const BLOCK_IDS: usize = 512;
-const BLOCKS_MAX: usize = 8;
 
 /// A row stored so long after its time was stored again, not late.
 pub(super) const REPLAY_AGE: Duration = Duration::from_secs(60);
@@ -96,7 +95,7 @@ impl SeenRows {
     }
 
     fn forget_the_oldest(&mut self) {
-        while self.blocks.len() > BLOCKS_MAX {
+        while self.blocks.len() > IDS_MAX / BLOCK_IDS {
             if let Some(block) = self.blocks.pop_front() {
                 self.forgotten_through = self.forgotten_through.max(block.newest);
             }

@@ -14,6 +14,7 @@ use super::super::{Moment, Processes, ProjectContext, Source, Step, Tool, ToolEn
 use super::DevLoop;
 use crate::facts::{Facts, Privacy};
 
+mod database;
 mod fixtures;
 mod random;
 mod reading;
@@ -204,7 +205,12 @@ impl Watcher {
     pub(super) fn restart(&mut self) {
         let position = self.source.position();
         assert!(position.len() <= super::super::POSITION_BYTES_MAX);
-        self.source = DevLoop.open(self.context.clone(), &ToolEnvironment::default(), Some(&position));
+        self.reopen(Some(&position));
+    }
+
+    /// Starts again from a position.
+    pub(super) fn reopen(&mut self, position: Option<&[u8]>) {
+        self.source = DevLoop.open(self.context.clone(), &ToolEnvironment::default(), position);
     }
 
     pub(super) fn read(&mut self, facts: Facts) {

@@ -217,7 +217,7 @@ impl Machinery {
         (samples(facts), step.again_in)
     }
 
-    fn live(&mut self, pids: &[u32]) {
+    fn live(&mut self, pids: &[u32]) -> bool {
         let project = ProjectContext {
             root: "/shop".into(),
             name: "shop".to_owned(),
@@ -226,7 +226,7 @@ impl Machinery {
             repository: String::new(),
             branch: String::new(),
         };
-        self.source.watch([LiveTool { tool: "loki", project, pids: pids.to_vec() }]);
+        self.source.watch([LiveTool { tool: "loki", project, pids: pids.to_vec() }])
     }
 }
 
@@ -261,7 +261,9 @@ fn the_machine_is_sampled_every_five_minutes_and_every_minute_while_something_li
 
     let (said, again_in) = machinery.step(59);
     assert_eq!((said.len(), again_in), (0, Some(Duration::from_secs(241))));
-    machinery.live(&[7]);
+    assert!(machinery.live(&[7]));
+    assert!(!machinery.live(&[7, 8]), "the same session");
+    assert!(!machinery.live(&[7]));
     assert_eq!(machinery.step(59).1, Some(Duration::from_secs(1)));
     machinery.machine(150, 950, 12);
     let (said, again_in) = machinery.step(60);

@@ -10,6 +10,7 @@ use muster::clock::WallTime;
 use serde::Deserialize;
 
 use super::json::{self, Loose, Object};
+use super::state_files::short;
 use super::timestamp;
 
 /// USD per million tokens.
@@ -262,7 +263,7 @@ fn iteration(raw: &RawEfficiency) -> Option<IterationRecord> {
             _ => None,
         },
         duration_us: raw.duration_ms.as_count().and_then(|ms| ms.checked_mul(1000)),
-        model: raw.model.as_ref().map_or("", Loose::as_text).to_owned(),
+        model: short(raw.model.as_ref().map_or("", Loose::as_text)),
         spent: Spent {
             input_tokens: count(&raw.input_tokens),
             output_tokens: count(&raw.output_tokens),

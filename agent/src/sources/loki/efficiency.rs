@@ -44,6 +44,8 @@ pub(super) struct Efficiency {
     entries: BTreeMap<String, Entry>,
     listed: Option<Mark>,
     unlooked: Vec<String>,
+    /// All files were looked at once.
+    complete: bool,
     /// Files whose record may not have been stated yet.
     fresh: Vec<String>,
 }
@@ -68,6 +70,7 @@ impl Efficiency {
             entries: BTreeMap::new(),
             listed: None,
             unlooked: Vec::new(),
+            complete: false,
             fresh: Vec::new(),
         }
     }
@@ -81,12 +84,14 @@ impl Efficiency {
         for name in self.unlooked.split_off(step) {
             self.look_at(name, now, faults);
         }
+        self.complete |= self.unlooked.is_empty();
         !self.unlooked.is_empty()
     }
 
-    /// The sum of all files in USD, rounded as the real endpoint rounds it.
-    pub(super) fn total_usd(&self, prices: &PriceList) -> f64 {
-        cost::rounded_total(self.entries.values().map(|entry| entry.contribution.usd(prices)).sum())
+    /// The sum of all files in USD, rounded as the real endpoint rounds it; `None` until all were looked at once.
+    pub(super) fn total_usd(&self, prices: &PriceList) -> Option<f64> {
+        let sum = || self.entries.values().map(|entry| entry.contribution.usd(prices)).sum();
+        self.complete.then(|| cost::rounded_total(sum()))
     }
 
     /// The record of iteration `iteration` that was over at about `time`, if it was not stated yet; now it is.

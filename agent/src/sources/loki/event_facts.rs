@@ -24,6 +24,7 @@ use super::json::Loose;
 use super::liveness::{Live, PidFile};
 use super::seen::Seen;
 use super::sessions::{End, Sessions, Surroundings};
+use super::state_files::short;
 use super::timestamp;
 use crate::facts::{ContentField, Facts};
 
@@ -160,9 +161,8 @@ impl Story {
                     self.iteration_max = record.field("max_iterations").as_count().filter(|n| *n > 0);
                 }
             }
-            ("session_end" | "session_stop", _) => {
-                self.sessions.end(end_of(record, time), pid, scene.live, around, facts);
-            }
+            ("session_end", _) => self.sessions.end(end_of(record, time), pid, scene.live, around, facts),
+            ("session_stop", _) => self.sessions.stop(end_of(record, time), pid),
             ("session_pause", _) => self.sessions.pause(time, pid, true, scene.live, around, facts),
             ("session_resume", _) => self.sessions.pause(time, pid, false, scene.live, around, facts),
             ("iteration_start", Some(n)) => {
@@ -182,7 +182,7 @@ impl Story {
                     self.hook(kind, record, time, facts);
                 }
                 if kind == "phase_change" {
-                    self.phase = record.field("to").as_text().to_owned();
+                    self.phase = short(record.field("to").as_text());
                 }
                 self.log(record, time, facts);
             }

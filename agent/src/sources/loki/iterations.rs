@@ -111,10 +111,12 @@ impl Iterations {
         if self.waiting.len() > REMEMBERED_MAX { self.say_oldest() } else { None }
     }
 
-    /// What has waited long enough. With `all`, what has waited at all.
+    /// What has waited long enough. After a restart the waiting begins anew.
     pub(super) fn settled(&mut self, now: Monotonic) -> Option<Finished> {
-        let oldest = self.waiting.front_mut()?;
-        let since = *oldest.since.get_or_insert(now);
+        for waiting in &mut self.waiting {
+            waiting.since.get_or_insert(now);
+        }
+        let since = self.waiting.front()?.since?;
         if now.0.saturating_sub(since.0) < SETTLE {
             return None;
         }

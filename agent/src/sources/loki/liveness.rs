@@ -52,6 +52,8 @@ pub(super) struct Witnesses<'a> {
     pub skill: Option<(&'a SkillSession, WallTime)>,
     /// `autonomy-state.json`.
     pub autonomy: Option<&'a AutonomyState>,
+    /// The process of the newest session that is known, whatever became of its pid file.
+    pub newest_pid: Option<u32>,
     /// The last end of a session that is known, if no session has started since.
     pub last_end: Option<WallTime>,
 }
@@ -111,10 +113,11 @@ fn without_pid_file(witnesses: Witnesses<'_>, now: WallTime, processes: &dyn Pro
     let runs = matches!(state.mode.as_str(), "autonomous" | "running") && is_fresh(written, now, STATE_FRESH);
     // The monitor writes once or twice more after the end.
     let outlives_end = witnesses.last_end.is_none_or(|end| written.since(end) > STATE_FRESH);
-    let run_is_dead = witnesses
-        .autonomy
-        .and_then(|run| run.pid)
-        .is_some_and(|pid| u32::try_from(pid).map_or(true, |pid| !processes.is_alive(pid)));
+    let by_state_file = witnesses.autonomy.and_then(|run| run.pid);
+    let run_is_dead = [by_state_file, witnesses.newest_pid.map(u64::from)]
+        .into_iter()
+        .flatten()
+        .any(|pid| u32::try_from(pid).map_or(true, |pid| !processes.is_alive(pid)));
     (runs && outlives_end && !run_is_dead).then_some(Live {
         pid: None,
         session_id: None,

@@ -37,7 +37,8 @@ pub(super) struct Unreported {
     pub parse_errors: u64,
     /// Files that could not be read.
     pub read_errors: u64,
-    /// Times everything was looked at again.
+    /// Times everything was looked at again. No part of the position: a quiet project would change it.
+    #[serde(skip)]
     pub rescans: u64,
     /// Records that were passed over.
     pub records_skipped: u64,

@@ -7,8 +7,8 @@
 //! |---|---|
 //! | `session_start`, or a live process that no event told of | running |
 //! | PAUSE file or mode `paused` while live; `session_pause` in the past | paused, and running again when it goes |
-//! | `session_end`, `session_stop` | stopped, with result and exit code; of several sessions the one whose process is gone |
-//! | the process is gone for some seconds and no event told of an end | stopped, result only if the state file has it |
+//! | `session_end` | stopped, with result and exit code; of several sessions the one whose process is gone |
+//! | the process is gone for some seconds and no event told of an end | stopped, with the result of a `session_stop` or of the state file if there is one |
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use muster::v1::event::Kind;
 use serde::{Deserialize, Serialize};
 
 use super::liveness::Live;
-use super::state_files::AutonomyState;
+use super::state_files::{AutonomyState, short};
 use crate::facts::Facts;
 
 /// Most sessions that are open at once; past it the oldest is closed.
@@ -41,6 +41,8 @@ struct Session {
     provider: String,
     /// It was seen alive, so that its disappearance is its end.
     lived: bool,
+    /// It was asked to stop.
+    asked: Option<End>,
     #[serde(skip)]
     gone_since: Option<Monotonic>,
 }
@@ -79,6 +81,8 @@ pub(super) struct Sessions {
     pub iteration: Option<u64>,
     /// The last end, if no session has started since.
     pub last_end_us: Option<u64>,
+    /// The process of the newest session that has one.
+    pub newest_pid: Option<u32>,
     /// An end that one of the live sessions is about to take.
     ending: Option<End>,
 }
@@ -100,7 +104,7 @@ impl Sessions {
             if same {
                 if known.event_us.is_none() {
                     known.event_us = Some(time.0);
-                    known.provider = provider.to_owned();
+                    known.provider = short(provider);
                     self.newest.clone_from(&known.name);
                     self.newest_start_us = time.0;
                     self.iteration = None;
@@ -120,13 +124,21 @@ impl Sessions {
             pid,
             started_us: Some(time.0),
             event_us: Some(time.0),
-            provider: provider.to_owned(),
+            provider: short(provider),
             ..Session::default()
         };
         self.open(session, time, around, facts);
     }
 
-    /// A `session_end` or `session_stop` event.
+    /// A `session_stop` event: somebody asked the session to stop, and its end is still to come.
+    pub(super) fn stop(&mut self, end: End, pid: Option<u32>) {
+        let asked = self.open.iter_mut().rev().find(|s| pid.is_none() || s.pid == pid);
+        if let Some(session) = asked {
+            session.asked = Some(end);
+        }
+    }
+
+    /// A `session_end` event.
     pub(super) fn end(
         &mut self,
         end: End,
@@ -219,6 +231,7 @@ impl Sessions {
             }
             let lived = session.lived;
             let end = if lived { self.ending.take() } else { None };
+            let end = end.or_else(|| session.asked.clone());
             // Of one that died before we looked nobody knows when.
             let end = end.unwrap_or_else(|| End { time_us: if lived { now.0 } else { 0 }, ..End::default() });
             if lived && self.open.len() == 1 {
@@ -263,6 +276,7 @@ impl Sessions {
             self.close(Some(0), End { time_us: time.0, ..End::default() }, around, facts);
         }
         say(&session, time, status_of(&session), None, around, facts);
+        self.newest_pid = session.pid.or(self.newest_pid);
         self.open.push(session);
     }
 
@@ -297,7 +311,7 @@ fn is_terminal(status: &str) -> bool {
 fn name_of(session_id: Option<&str>, pid: Option<u32>, start: WallTime) -> String {
     let second = start.0 / 1_000_000;
     match (session_id, pid) {
-        (Some(id), _) => id.to_owned(),
+        (Some(id), _) => short(id),
         (None, Some(pid)) => format!("pid-{pid}-{second}"),
         (None, None) => format!("start-{second}"),
     }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::json::{self, Length, List, Loose, Object};
 use super::timestamp;
+use crate::facts::WORD_BYTES_MAX;
 
 /// `dashboard-state.json`: what its monitor last wrote.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -19,7 +20,8 @@ pub(super) struct DashboardState {
     pub iteration: u64,
     /// The project's first start; only with a time zone, as the real endpoint demands.
     pub started_us: Option<u64>,
-    /// When the file was written, by its own account.
+    /// When the file was written, by its own account. No part of a position: it changes every few seconds.
+    #[serde(skip)]
     pub written_us: Option<u64>,
     /// The version that first initialised the project.
     pub version: String,
@@ -130,8 +132,6 @@ pub(super) struct AutonomyState {
 pub(super) struct SkillSession {
     /// `running`, `stopped`.
     pub status: String,
-    /// Whether a skill started it.
-    pub by_skill: bool,
     /// Its start.
     pub started: Option<WallTime>,
     /// Its last turn.
@@ -170,13 +170,13 @@ pub(super) fn dashboard_state(bytes: &[u8]) -> Option<DashboardState> {
     let tasks = raw.tasks.0.unwrap_or_default();
     let started = timestamp::parse(raw.started_at.as_text()).filter(|stamp| stamp.zoned);
     Some(DashboardState {
-        mode: raw.mode.as_text().to_owned(),
+        mode: short(raw.mode.as_text()),
         iteration: raw.iteration.as_count().unwrap_or(0),
         started_us: started.map(|stamp| stamp.time.0),
         written_us: timestamp::parse(raw.timestamp.as_text()).map(|stamp| stamp.time.0),
-        version: raw.version.as_text().to_owned(),
-        phase: raw.phase.as_text().to_owned(),
-        provider: raw.provider.as_text().to_owned(),
+        version: short(raw.version.as_text()),
+        phase: short(raw.phase.as_text()),
+        provider: short(raw.provider.as_text()),
         tasks: TaskBoard {
             pending: tasks.pending.0.unwrap_or(0),
             in_progress: tasks.in_progress.0.unwrap_or(0),
@@ -186,6 +186,11 @@ pub(super) fn dashboard_state(bytes: &[u8]) -> Option<DashboardState> {
         },
         workers: count_workers(&raw.agents.0.unwrap_or_default()),
     })
+}
+
+/// A word that is kept in a position: what is longer than a word may be stays too long, and is redacted later.
+pub(super) fn short(text: &str) -> String {
+    text[..text.floor_char_boundary(WORD_BYTES_MAX + 1)].to_owned()
 }
 
 /// What `state/agents.json` holds. An element that is no object is a worker of which nothing is known.
@@ -256,7 +261,7 @@ pub(super) fn autonomy_state(bytes: &[u8]) -> Option<AutonomyState> {
     }
     let raw = json::parse::<Object<Raw>>(bytes)?.0?;
     Some(AutonomyState {
-        status: raw.status.as_text().to_owned(),
+        status: short(raw.status.as_text()),
         pid: raw.pid.as_count(),
         iteration: raw.iteration_count.as_count(),
     })
@@ -268,7 +273,6 @@ pub(super) fn skill_session(bytes: &[u8]) -> Option<SkillSession> {
     #[serde(default, rename_all = "camelCase")]
     struct Raw {
         status: Loose,
-        invoked_via: Loose,
         started_at: Loose,
         updated_at: Loose,
         provider: Loose,
@@ -276,8 +280,7 @@ pub(super) fn skill_session(bytes: &[u8]) -> Option<SkillSession> {
     let raw = json::parse::<Object<Raw>>(bytes)?.0?;
     let time = |field: &Loose| timestamp::parse(field.as_text()).map(|stamp| stamp.time);
     Some(SkillSession {
-        status: raw.status.as_text().to_owned(),
-        by_skill: raw.invoked_via.as_text() == "skill",
+        status: short(raw.status.as_text()),
         started: time(&raw.started_at),
         updated: time(&raw.updated_at),
         provider: raw.provider.as_text().to_owned(),

@@ -76,7 +76,7 @@ pub(super) struct StateFolder {
     pub dashboard: Kept<DashboardState>,
     /// `state/agents.json`.
     pub roster: Kept<Roster>,
-    /// `state/agents.json` has changed at the last look.
+    /// `state/agents.json` has changed since this was last taken.
     pub roster_changed: bool,
     /// `metrics/budget.json`.
     pub budget: Kept<Budget>,
@@ -143,7 +143,7 @@ impl StateFolder {
     /// Looks at every file, and reads those that changed.
     pub(super) fn refresh(&mut self, now: WallTime, rescan: bool, faults: &mut ScanFaults) {
         self.dashboard.refresh(now, rescan, faults);
-        self.roster_changed = self.roster.refresh(now, rescan, faults);
+        self.roster_changed |= self.roster.refresh(now, rescan, faults);
         self.budget.refresh(now, rescan, faults);
         self.prices.refresh(now, rescan, faults);
         self.autonomy.refresh(now, rescan, faults);

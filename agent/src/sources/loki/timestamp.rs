@@ -50,11 +50,8 @@ fn seconds(text: &[u8]) -> Option<(i64, u64, &[u8])> {
     if len == 0 {
         return None;
     }
-    let mut micros = 0_u64;
-    for place in 0..6 {
-        let digit = if place < len { fraction[place] - b'0' } else { 0 };
-        micros = micros * 10 + u64::from(digit);
-    }
+    let digits = fraction[..len].iter().chain(std::iter::repeat(&b'0')).take(6);
+    let micros = digits.fold(0_u64, |micros, digit| micros * 10 + u64::from(digit - b'0'));
     Some((second, micros, &fraction[len..]))
 }
 

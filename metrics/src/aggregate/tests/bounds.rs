@@ -143,3 +143,26 @@ fn with_one_project_an_agents_page_has_no_scope_labels_and_with_two_it_has_the_p
         Some("7")
     );
 }
+
+#[test]
+fn a_day_without_a_scrape_and_weeks_of_changing_projects_cost_no_more_memory() {
+    const HOUR: u64 = 3600;
+    let mut bed = Bed::collector();
+    let mut bytes_after_two_days = 0;
+    for hour in 0..20 * 24 {
+        let project = format!("project-{hour}");
+        let said =
+            Said::by("devloop", &project).queue("linter", hour).run(&format!("w{hour}"), Success, Some(1));
+        bed.hear(said);
+        bed.hear(Said::by("devloop", &project).fact(Kind::SourceEnded(v1::SourceEnded {})));
+        bed.pass(HOUR);
+        match hour {
+            48 => bytes_after_two_days = bed.aggregate.stats().bytes_estimate,
+            49.. => {
+                let bytes = bed.aggregate.stats().bytes_estimate;
+                assert!(bytes <= bytes_after_two_days * 11 / 10, "{bytes} in hour {hour}");
+            }
+            _ => {}
+        }
+    }
+}

@@ -94,7 +94,7 @@ fn any_damage_is_found_and_restores_nothing() {
 fn content_that_does_not_fit_is_an_error_even_under_a_right_checksum() {
     let bytes = rich().aggregate.snapshot();
     let mut survived = 0;
-    for at in 11..bytes.len() - 4 {
+    for at in (11..bytes.len() - 4).step_by(3) {
         let mut changed = bytes.clone();
         changed[at] = changed[at].wrapping_add(1 + (at % 250) as u8);
         let end = changed.len() - 4;

@@ -180,8 +180,8 @@ fn the_failing_project_reads_as_expected_when_it_is_not_sampled() {
     let reading = read_all(&project);
     compare_database(&expected, &reading);
     compare_files(&expected, &reading);
-    // Two of the eleven runs that did nothing are reported by DevLoop as failures, one each of three workers (a file
-    // that is gone): those stay failures, and are not skipped.
+    // Three of the eleven runs that did nothing are reported by DevLoop as failures (a file that is gone): those stay
+    // failures, and are not skipped.
     let mut successes = counts(&expected["agent_noop_runs"]);
     for worker in ["type-checker", "security-scanner", "performance-profiler"] {
         *successes.get_mut(worker).expect("a worker") -= 1;

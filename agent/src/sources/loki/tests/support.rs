@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use muster::clock::{Monotonic, WallTime};
+use muster::clock::{Clock, Monotonic, SystemClock, WallTime};
 use muster::v1;
 use muster::v1::event::Kind;
 
@@ -75,16 +75,56 @@ pub(super) fn time(text: &str) -> WallTime {
     timestamp::parse(text).expect("a time in a test").time
 }
 
+/// As Loki Mode writes it.
+pub(super) fn stamp(time: WallTime) -> String {
+    let time = jiff::Timestamp::from_microsecond(time.0 as i64).unwrap();
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
 pub(super) fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/loki")
 }
 
 impl World {
-    /// An empty `.loki` at noon of the fixtures' day.
+    /// An empty `.loki`, at the time that the files written into it will have.
     pub(super) fn empty() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join(".loki")).unwrap();
-        Self::over(folder, ToolEnvironment::default())
+        let mut world = Self::over(folder, ToolEnvironment::default());
+        world.now = SystemClock::new().wall();
+        world
+    }
+
+    /// A live session of process `pid` with a state file and a `session_start` of now.
+    pub(super) fn live(pid: u32) -> Self {
+        let mut world = Self::empty();
+        world.processes.alive.insert(pid);
+        world.write("loki.pid", format!("{pid}\n"));
+        world.write("dashboard-state.json", world.state("autonomous", 3, "[{\"id\":\"a\"}]"));
+        world.append(
+            "events.jsonl",
+            world.event("session_start", &format!("{{\"pid\":{pid},\"provider\":\"claude\"}}")),
+        );
+        world.run();
+        world
+    }
+
+    /// A `dashboard-state.json` of now.
+    pub(super) fn state(&self, mode: &str, iteration: u64, pending: &str) -> String {
+        let now = stamp(self.now);
+        format!(
+            "{{\"timestamp\":\"{now}\",\"mode\":\"{mode}\",\"iteration\":{iteration},\"startedAt\":\"2026-01-01T00:00:00Z\",\
+             \"tasks\":{{\"pending\":{pending},\"completed\":[]}},\"agents\":[]}}"
+        )
+    }
+
+    /// A line of the event log of now.
+    pub(super) fn event(&self, kind: &str, data: &str) -> String {
+        format!("{{\"timestamp\":\"{}\",\"type\":\"{kind}\",\"data\":{data}}}\n", stamp(self.now))
+    }
+
+    pub(super) fn status(&self) -> v1::SessionStatus {
+        self.reading.state.expect("the state was said").status()
     }
 
     /// A copy of a fixture under its conditions.
@@ -195,6 +235,26 @@ impl World {
         let position = self.source.position();
         self.source = Loki.open(context(self.folder.path()), &self.environment, Some(&position));
         self.monotonic = Duration::ZERO;
+    }
+
+    /// The agent is killed before a step is spooled: after the restart it is done again.
+    pub(super) fn lose_step(&mut self) {
+        let position = self.source.position();
+        let reading = self.reading.clone();
+        self.step(false);
+        self.reading = reading;
+        self.open_at(&position);
+    }
+
+    /// Opens the source again at `position`.
+    pub(super) fn open_at(&mut self, position: &[u8]) {
+        self.source = Loki.open(context(self.folder.path()), &self.environment, Some(position));
+    }
+
+    /// Appends to a file whose folder may not be there yet.
+    pub(super) fn append_to(&self, name: &str, content: &[u8]) {
+        fs::create_dir_all(self.path(name).parent().unwrap()).unwrap();
+        self.append(name, content);
     }
 
     /// What the source would go on from.

@@ -1,0 +1,147 @@
+//! A real Prometheus scrapes a real collector that hears a real agent, and the guides' PromQL runs against it.
+
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stdout, reason = "a test")]
+
+mod support;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use muster::clock::{Clock, SystemClock};
+use muster::v1;
+use muster::v1::event::Kind;
+use server::demo::Demo;
+use support::agent::{Agent, AgentOptions};
+use support::collector::{Collector, CollectorOptions};
+use support::guides::{Expect, QUERIES};
+use support::process::Process;
+use support::python::tool;
+use support::raw_agent::{Identity, RawAgent, event, run_finished};
+use support::{http, pause, seeded, wait_for, wait_until};
+
+const START_MAX: Duration = Duration::from_secs(30);
+
+#[test]
+fn every_query_of_the_guides_answers_from_a_real_prometheus() {
+    let Some(prometheus) = tool("MUSTER_TEST_PROMETHEUS") else { return };
+    let mut random = seeded("prometheus");
+    let folder = tempfile::tempdir().unwrap();
+    let collector = Collector::spawn(&folder.path().join("collector"), CollectorOptions::default());
+    let clock = Arc::new(SystemClock::new());
+    let mut demo = Demo::create(&folder.path().join("demo"), random.u64(..), clock.clone()).unwrap();
+    let options = AgentOptions {
+        watch: demo.projects().to_vec(),
+        server: Some(format!("http://{}", collector.grpc)),
+        ..AgentOptions::default()
+    };
+    let _agent = Agent::spawn(&folder.path().join("agent"), options);
+    let address = free_address();
+    let process = start_prometheus(&prometheus, folder.path(), address, collector.http);
+    let mut teller = RawAgent::connect(collector.grpc, &Identity::random()).unwrap();
+    // The story goes on for a dozen scrapes, twenty times as fast as it would by itself.
+    let mut story = clock.wall();
+    for tick in 0..200 {
+        story.0 += 5_000_000;
+        demo.tick(story).unwrap();
+        if tick % 15 == 0 {
+            tell_what_the_demo_lacks(&mut teller);
+        }
+        pause(Duration::from_millis(60));
+    }
+    wait_until("a few scrapes", START_MAX, || {
+        let count = "count_over_time(up{job=\"muster\"}[5m])";
+        ask(address, count).is_ok_and(|answer| answer.iter().any(|v| v.1 >= 8.0))
+    });
+    let up = ask(address, "up{job=\"muster\"}").unwrap();
+    assert_eq!(up.len(), 1);
+    assert_eq!(up[0].1, 1.0, "the last scrape failed: {}", process.log());
+    let mut faults = Vec::new();
+    for (query, expect) in QUERIES {
+        let fault = match (ask(address, query), expect) {
+            (Err(error), _) => Some(error),
+            (Ok(answer), Expect::Series) if answer.is_empty() => Some("answers nothing".to_owned()),
+            (Ok(answer), Expect::Nothing(why)) if !answer.is_empty() => {
+                Some(format!("answers {} series, though {why}", answer.len()))
+            }
+            (Ok(_), _) => None,
+        };
+        faults.extend(fault.map(|fault| format!("{query}\n    {fault}")));
+    }
+    let names = ask(address, "group by (__name__) ({job=\"muster\"})").unwrap();
+    assert!(faults.is_empty(), "{}\nknown names: {names:?}", faults.join("\n"));
+}
+
+/// Facts that the guides chart and that DevLoop itself never produces.
+#[track_caller]
+fn tell_what_the_demo_lacks(teller: &mut RawAgent) {
+    let saved = |kind: v1::TimeSavedKind| {
+        event(Kind::TimeSaved(v1::TimeSaved { kind: kind as i32, saved_us: 90_000_000, modelled: true }))
+    };
+    let push = |allowed, prevented_bad_push| {
+        let gate = v1::PushGate::PrePush as i32;
+        event(Kind::PushChecked(v1::PushChecked { gate, allowed, prevented_bad_push, reason: 0 }))
+    };
+    let found = |change: v1::FindingChange| {
+        let (severity, change) = (v1::Severity::High as i32, change as i32);
+        event(Kind::Finding(v1::Finding { severity, change, count: 2, ..Default::default() }))
+    };
+    let sample = v1::ResourceSample {
+        scope: v1::ResourceScope::Tool as i32,
+        cpu_percent: Some(12.5),
+        memory_bytes: Some(262_144_000),
+        disk_io_bytes: Some(4_096),
+        ..Default::default()
+    };
+    let events = vec![
+        run_finished("linter", v1::RunStatus::Success),
+        run_finished("linter", v1::RunStatus::Error),
+        saved(v1::TimeSavedKind::Developer),
+        saved(v1::TimeSavedKind::Build),
+        push(true, false),
+        push(false, true),
+        found(v1::FindingChange::Found),
+        found(v1::FindingChange::Dismissed),
+        event(Kind::FindingsFixed(v1::FindingsFixed { count: 1 })),
+        event(Kind::ActiveFindings(v1::ActiveFindings { critical: 1, high: 2, medium: 3, low: 4 })),
+        event(Kind::QueueDepth(v1::QueueDepth { worker: 0, depth: 3 })),
+        event(Kind::FilesWatched(v1::FilesWatched { count: 10 })),
+        event(Kind::BusEvents(v1::BusEvents { count: 1, latency_us: Some(5_000) })),
+        event(Kind::ResourceSample(sample)),
+    ];
+    assert_eq!(teller.send("devloop", "told", events).outcome(), v1::verdict::Outcome::Appended);
+}
+
+/// The value of each series that a query answers with.
+fn ask(address: SocketAddr, query: &str) -> Result<Vec<(String, f64)>, String> {
+    let path = format!("/api/v1/query?query={}", http::encode(query));
+    let answer = http::try_get(address, &path, &[]).ok_or("no answer")?.json();
+    if answer["status"] != "success" {
+        return Err(answer["error"].to_string());
+    }
+    let result = answer["data"]["result"].as_array().cloned().unwrap_or_default();
+    let value = |series: &serde_json::Value| series["value"][1].as_str().and_then(|v| v.parse().ok());
+    Ok(result.iter().filter_map(|s| Some((s["metric"].to_string(), value(s)?))).collect())
+}
+
+fn start_prometheus(program: &Path, folder: &Path, listen: SocketAddr, target: SocketAddr) -> Process {
+    let config = folder.join("prometheus.yml");
+    let text = format!(
+        "global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\nscrape_configs:\n  - job_name: muster\n    \
+         honor_labels: true\n    static_configs:\n      - targets: ['{target}']\n"
+    );
+    std::fs::write(&config, text).unwrap();
+    let mut command = Command::new(program);
+    command.arg(format!("--config.file={}", config.display()));
+    command.arg(format!("--storage.tsdb.path={}", folder.join("tsdb").display()));
+    command.arg(format!("--web.listen-address={listen}"));
+    let process = Process::spawn("prometheus", command);
+    wait_for("Prometheus", START_MAX, || http::try_get(listen, "/-/ready", &[]).filter(|r| r.status == 200));
+    process
+}
+
+fn free_address() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
