@@ -31,7 +31,6 @@ use metrics::{Aggregate, AggregateConfig};
 use muster::clock::Clock;
 use muster::ids::{AgentId, Team};
 use parking_lot::{Mutex, RwLock};
-use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 pub use snapshot::{SNAPSHOT_NAME, SnapshotFileError};
@@ -110,6 +109,18 @@ impl View {
         self.is_caught_up.load(Ordering::Acquire)
     }
 
+    /// With nothing in it, for tests.
+    #[cfg(test)]
+    pub(crate) fn detached() -> Arc<Self> {
+        Arc::new(Self {
+            aggregate: RwLock::new(Aggregate::new(AggregateConfig::collector())),
+            fleet: Arc::default(),
+            heard: Heard::default(),
+            position: AtomicU64::new(0),
+            is_caught_up: AtomicBool::new(true),
+        })
+    }
+
     /// The last journal position that is in it.
     pub fn position(&self) -> Position {
         Position(self.position.load(Ordering::Acquire))
@@ -138,8 +149,8 @@ impl Folding {
         });
         let (stop, stopped) = watch::channel(false);
         let reader = reader::Reader::new(settings, source, view.clone(), stopped);
-        // The thread waits with the runtime's timers, so that it never polls.
-        let runtime = Handle::current();
+        // The thread waits with timers of its own: it never polls, and it outlives the collector's runtime if need be.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let thread = std::thread::Builder::new()
             .name("muster-aggregate".to_owned())
             .spawn(move || reader.run(&runtime))?;

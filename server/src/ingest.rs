@@ -27,6 +27,8 @@ mod in_flight;
 mod judge;
 mod registry;
 mod session;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

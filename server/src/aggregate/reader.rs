@@ -10,7 +10,7 @@ use journal::stream::{StreamEntry, StreamItem};
 use metrics::Applied;
 use muster::batch;
 use muster::clock::Monotonic;
-use tokio::runtime::Handle;
+use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -68,7 +68,7 @@ impl Reader {
         }
     }
 
-    pub(super) fn run(mut self, runtime: &Handle) {
+    pub(super) fn run(mut self, runtime: &Runtime) {
         let mut items = self.source.log.read(self.position);
         loop {
             let round = self.round(items.as_mut());
@@ -182,7 +182,7 @@ impl Reader {
         }
     }
 
-    fn wait(&mut self, runtime: &Handle) {
+    fn wait(&mut self, runtime: &Runtime) {
         runtime.block_on(async {
             tokio::select! {
                 more = self.source.wake.changed() => {

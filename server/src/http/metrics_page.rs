@@ -21,6 +21,7 @@ use muster::ids::Team;
 use tokio::time::timeout;
 
 use super::{Pages, Reader, Refused, Shared};
+use crate::telemetry;
 
 /// A scrape that waits longer for other scrapes has failed at the scraper already.
 const RENDER_WAIT: Duration = Duration::from_secs(10);
@@ -93,6 +94,7 @@ fn request(format: Format, reader: &Reader, filters: Vec<(String, String)>) -> R
 }
 
 fn make(pages: &Arc<Pages>, request: &PageRequest) -> Vec<u8> {
+    let _span = telemetry::span("page of metrics", Vec::new());
     let mut page = Vec::new();
     let now = pages.clock.wall();
     let mut next = Some(PageCursor::default());

@@ -12,6 +12,7 @@ use muster::limits::{
 use muster::v1;
 use muster::v1::agent_message::Kind as Up;
 use muster::v1::collector_message::Kind as Down;
+use opentelemetry::KeyValue;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tonic::{Status, Streaming};
@@ -20,6 +21,7 @@ use super::Shared;
 use super::session::{self, Outbox, Session};
 use crate::credentials::Caller;
 use crate::figures::{BatchOutcome, StreamEnd};
+use crate::telemetry;
 
 /// From the request to its first message.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -63,6 +65,13 @@ pub(super) async fn begin(
         return fence(&shared, &key, peer, &outbox).await;
     };
     tracing::info!(team = %key.team, agent = %key.agent, epoch = %key.epoch, %peer, host = hello.host, "agent connected");
+    let _span = telemetry::span(
+        "agent stream",
+        vec![
+            KeyValue::new("muster.team", key.team.to_string()),
+            KeyValue::new("muster.agent", key.agent.to_string()),
+        ],
+    );
     let mark = shared.log.high_water_mark(&key);
     let missing = hello.first_seq.saturating_sub(mark.durable.0.saturating_add(1));
     if missing > 0 {

@@ -28,6 +28,9 @@ pub fn observe(meter: &Meter, observed: &Observed) {
     aggregate(meter, observed);
 }
 
+/// Name, help, and where the number is.
+type JournalFigure = (&'static str, &'static str, fn(journal::Stats) -> u64);
+
 fn connections(meter: &Meter, figures: &Arc<Figures>) {
     let by_door = |pick: fn(&Figures) -> [i64; 2]| {
         let figures = figures.clone();
@@ -77,7 +80,7 @@ fn streams(meter: &Meter, figures: &Arc<Figures>) {
 }
 
 fn journal(meter: &Meter, journal: &Arc<Journal>) {
-    let counters: [(&'static str, &'static str, fn(journal::Stats) -> u64); 5] = [
+    let counters: [JournalFigure; 5] = [
         ("muster_server_journal_syncs", "Times the journal was synced to disk", |s| s.fsyncs),
         ("muster_server_journal_records", "Records made durable since the start", |s| s.records_appended),
         ("muster_server_journal_appended_bytes", "Bytes made durable since the start", |s| s.bytes_appended),
@@ -92,7 +95,7 @@ fn journal(meter: &Meter, journal: &Arc<Journal>) {
         let journal = journal.clone();
         counter(meter, name, help, move || pick(journal.stats()));
     }
-    let gauges: [(&'static str, &'static str, fn(journal::Stats) -> u64); 5] = [
+    let gauges: [JournalFigure; 5] = [
         ("muster_server_journal_bytes", "Size of the journal", |s| s.bytes),
         ("muster_server_journal_segments", "Segments of the journal", |s| s.segments),
         ("muster_server_journal_queued_bytes", "Bytes that wait for the disk", |s| s.queued_bytes as u64),

@@ -83,7 +83,8 @@ async fn connections_that_say_nothing_or_too_little_are_closed_within_ten_second
     for mut stream in silent {
         let mut byte = [0; 64];
         let left = limit.saturating_sub(begun.elapsed());
-        let closed = timeout(left, async { while stream.read(&mut byte).await.is_ok_and(|n| n > 0) {} }).await;
+        let closed =
+            timeout(left, async { while stream.read(&mut byte).await.is_ok_and(|n| n > 0) {} }).await;
         assert!(closed.is_ok(), "a silent connection is open after {:?}", begun.elapsed());
     }
     assert!(timeout(limit, trickle).await.is_ok(), "a trickling connection is open");
@@ -140,7 +141,8 @@ async fn one_address_cannot_have_all_connections() {
     let _two = TcpStream::connect(server.grpc_address).await.expect("connects");
     let mut three = TcpStream::connect(server.grpc_address).await.expect("connects");
     let mut nothing = Vec::new();
-    let read = timeout(Duration::from_secs(5), three.read_to_end(&mut nothing)).await.expect("closed at once");
+    let read =
+        timeout(Duration::from_secs(5), three.read_to_end(&mut nothing)).await.expect("closed at once");
     assert!(nothing.is_empty() && read.is_ok());
     assert_eq!(server.figures.connections_refused.value(Refusal::PerIp), 1);
     server.stop().await;

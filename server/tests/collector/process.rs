@@ -36,12 +36,13 @@ struct Process {
 
 impl Process {
     fn start(config: &Path) -> Self {
-        let mut child = muster()
-            .args(["serve", "--log-format", "json", "--config"])
-            .arg(config)
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("runs");
+        let mut command = muster();
+        command.args(["serve", "--log-format", "json", "--config"]).arg(config);
+        Self::of(command)
+    }
+
+    fn of(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("runs");
         let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
         let up = loop {
             let line = lines.next().expect("a line about being up").expect("text");
@@ -196,4 +197,43 @@ async fn a_second_collector_on_the_same_data_is_refused_with_words() {
     let second = output(&["serve", "--config", path.to_str().expect("text")]);
     assert_eq!(second.status.code(), Some(1));
     assert!(text(&second.stderr).contains("in use by another process"), "{}", text(&second.stderr));
+}
+
+/// Processor time of a process in clock ticks of 10 ms (proc(5): fields 14 and 15 of `stat`).
+#[cfg(target_os = "linux")]
+fn processor_ticks(process: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).expect("alive");
+    let fields: Vec<_> = stat.rsplit(')').next().expect("fields").split_whitespace().collect();
+    fields[11..13].iter().map(|field| field.parse::<u64>().expect("number")).sum()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn without_free_descriptors_the_collector_waits_quietly_and_recovers() {
+    let dir = tempfile::tempdir().expect("folder");
+    let path = write_config(dir.path(), "");
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 64 && exec \"$0\" serve --log-format json --config \"$1\""]);
+    command.arg(env!("CARGO_BIN_EXE_muster")).arg(&path);
+    let process = Process::of(command);
+    let mut agent = Agent::open(channel(process.grpc).await, None).await.expect("stream");
+    agent.hello(DANA).await;
+    let mut clients = Vec::new();
+    for _ in 0..200 {
+        clients
+            .push(tokio::net::TcpStream::connect(process.grpc).await.expect("the kernel's queue takes it"));
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let before = processor_ticks(process.child.id());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let ticks = processor_ticks(process.child.id()) - before;
+    assert!(ticks <= 20, "{ticks} of 200 ticks while full");
+    assert_eq!(agent.batch(1, 10).await, (Outcome::Appended, 10), "who is in is served");
+    let page = get(process.http, "/metrics").await.text();
+    assert!(page.contains("muster_server_accept_paused{door=\"grpc\"} 1"), "{page}");
+
+    drop(clients);
+    let mut late = Agent::open(channel(process.grpc).await, None).await.expect("stream");
+    late.hello(crate::support::Who { agent: 2, ..DANA }).await;
+    assert_eq!(late.batch(1, 10).await, (Outcome::Appended, 10));
 }

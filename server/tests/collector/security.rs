@@ -47,7 +47,8 @@ async fn the_team_comes_from_the_token_and_every_wrong_token_has_the_same_answer
     assert_eq!(agent.hello(DANA).await.team, "red");
     assert_eq!(agent.batch(1, 3).await, (Outcome::Appended, 3));
     wait_for_sum(server.http_address, "muster_runs_total", 3.0).await;
-    let page = crate::support::get(server.http_address, "/metrics?team=red&name[]=muster_runs_total").await.text();
+    let page =
+        crate::support::get(server.http_address, "/metrics?team=red&name[]=muster_runs_total").await.text();
     assert!(page.contains("team=\"red\"") && !page.contains("muster_server_"), "{page}");
     server.stop().await;
 }
@@ -108,7 +109,8 @@ async fn a_rotated_certificate_is_used_for_new_connections_and_cuts_no_old_one()
     let dir = tempfile::tempdir().expect("folder");
     let (old_ca, text) = issue(dir.path());
     let server = start(&dir.path().join("data"), &text).await;
-    let mut agent = Agent::open(tls_channel(&server, &old_ca).await.expect("trusted"), None).await.expect("stream");
+    let mut agent =
+        Agent::open(tls_channel(&server, &old_ca).await.expect("trusted"), None).await.expect("stream");
     agent.hello(DANA).await;
     let (new_ca, _) = issue(dir.path());
     let deadline = tokio::time::Instant::now() + crate::support::PATIENCE;
@@ -129,7 +131,8 @@ async fn half_a_tls_hello_is_closed_and_harms_nobody() {
     let server = start(&dir.path().join("data"), &text).await;
     let mut half = TcpStream::connect(server.grpc_address).await.expect("connects");
     half.write_all(&[0x16, 0x03, 0x01, 0x02, 0x00, 0x01]).await.expect("sent");
-    let mut agent = Agent::open(tls_channel(&server, &ca).await.expect("trusted"), None).await.expect("stream");
+    let mut agent =
+        Agent::open(tls_channel(&server, &ca).await.expect("trusted"), None).await.expect("stream");
     agent.hello(DANA).await;
     let mut rest = Vec::new();
     let closed = tokio::time::timeout(Duration::from_secs(10), half.read_to_end(&mut rest)).await;

@@ -105,7 +105,12 @@ impl Agent {
     }
 
     pub async fn send(&self, kind: Up) {
-        self.up.send(v1::AgentMessage { kind: Some(kind) }).await.expect("stream is open");
+        self.try_send(kind).await.expect("stream is open");
+    }
+
+    /// As `send`, on a stream that may have ended.
+    pub async fn try_send(&self, kind: Up) -> Result<(), &'static str> {
+        self.up.send(v1::AgentMessage { kind: Some(kind) }).await.map_err(|_| "stream has ended")
     }
 
     /// What the collector says next; `None` at the end of the stream.
@@ -220,6 +225,7 @@ pub fn sum(page: &str, name: &str) -> f64 {
     let is_sample = |line: &&str| {
         line.strip_prefix(name).is_some_and(|rest| rest.starts_with('{') || rest.starts_with(' '))
     };
-    let values = page.lines().filter(is_sample).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+    let values =
+        page.lines().filter(is_sample).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
     values.sum()
 }
