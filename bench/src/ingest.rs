@@ -36,6 +36,7 @@ struct Cell {
     ack_p50_ms: f64,
     ack_p99_ms: f64,
     resident_mib: f64,
+    bytes_per_event: f64,
 }
 
 /// Runs and prints a table.
@@ -43,7 +44,7 @@ pub fn run(args: &IngestArgs) -> anyhow::Result<()> {
     println!(
         "| streams x events | service | events/s | cpu-s/M | events/s a core | ratio to bare | ack p50 ms | ack p99 ms | RSS MiB |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|");
     for cell in &args.cells {
         let (streams, events) =
             cell.split_once('x').ok_or_else(|| anyhow::anyhow!("cell {cell:?} is not STREAMSxEVENTS"))?;
@@ -61,7 +62,7 @@ pub fn run(args: &IngestArgs) -> anyhow::Result<()> {
         }
         for (measured, name) in best.iter().zip(["bare tonic", "muster, no sync", "muster, durable"]) {
             println!(
-                "| {cell} | {name} | {:.0} | {:.3} | {:.0} | {:.2} | {:.2} | {:.2} | {:.0} |",
+                "| {cell} | {name} | {:.0} | {:.3} | {:.0} | {:.2} | {:.2} | {:.2} | {:.0} | {:.1} |",
                 measured.events_per_second,
                 measured.cpu_seconds_per_million,
                 1e6 / measured.cpu_seconds_per_million,
@@ -69,6 +70,7 @@ pub fn run(args: &IngestArgs) -> anyhow::Result<()> {
                 measured.ack_p50_ms,
                 measured.ack_p99_ms,
                 measured.resident_mib,
+                measured.bytes_per_event,
             );
         }
     }
@@ -107,5 +109,6 @@ fn one(kind: Kind, streams: usize, batch_events: u64, args: &IngestArgs) -> anyh
         ack_p50_ms: measured.ack_p50_ms,
         ack_p99_ms: measured.ack_p99_ms,
         resident_mib: after.resident_bytes as f64 / f64::from(1 << 20),
+        bytes_per_event: measured.bytes_per_event,
     })
 }
