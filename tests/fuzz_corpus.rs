@@ -19,6 +19,7 @@ use muster::ids::{AgentId, Seq, Team};
 use muster::v1;
 use prost::Message;
 use support::payload::Issuer;
+use support::scrape::Page;
 use support::{rounds, seeded};
 
 /// One input must not take longer than this, whatever it says about its own length.
@@ -140,6 +141,54 @@ fn no_text_makes_the_token_parser_panic_or_tell_what_it_read() {
             }
         }
         let (_, _) = (text.parse::<AgentId>(), text.parse::<Team>());
+    }
+}
+
+#[test]
+fn no_text_makes_a_configuration_panic() {
+    let mut random = seeded("config");
+    let whole = "[server]\ngrpc_listen = \"127.0.0.1:4317\"\nhttp_listen = \"127.0.0.1:9464\"\ndata_dir = \"/x\"\n\
+                 insecure = false\nlog = \"info\"\n[server.tls]\ncert_file = \"c\"\nkey_file = \"k\"\n\
+                 [server.limits]\nconnections_max = 10\n[server.journal]\nretention_hours = 5\n[agent]\nwatch = [\"a\"]\n";
+    let deep = format!("x = {}1{}", "[".repeat(10_000), "]".repeat(10_000));
+    let dotted = format!("{} = 1", vec!["a"; 10_000].join("."));
+    let corpus = vec![
+        whole.into(),
+        deep.into_bytes(),
+        dotted.into_bytes(),
+        b"[server]\n[server]".to_vec(),
+        Vec::new(),
+    ];
+    let overrides = server::config::Overrides::default();
+    for bytes in mutations(&corpus, rounds(3_000), &mut random) {
+        let text = String::from_utf8_lossy(&bytes);
+        timed(|| {
+            if let Err(error) = server::config::Config::parse(&text, &overrides) {
+                assert!(!error.to_string().is_empty());
+            }
+            let nobody = |_: &str| None;
+            let _ = agent::config::AgentConfig::parse(&text, agent::config::Overrides::default(), &nobody);
+        });
+    }
+}
+
+#[test]
+fn no_text_in_a_label_breaks_out_of_its_quotes() {
+    let mut random = seeded("labels");
+    let corpus =
+        ["plain", "q\"uote", "back\\slash", "line\nline", "\u{2028}\u{85}\0\r", "} 1\nup 1", "漢字🦀"];
+    let corpus: Vec<Vec<u8>> = corpus.map(|text| text.as_bytes().to_vec()).into();
+    for bytes in mutations(&corpus, rounds(20_000), &mut random) {
+        let text = String::from_utf8_lossy(&bytes);
+        let line = format!("a{{x=\"{}\",y=\"z\"}} 1\n", metrics::exposition::label_value(&text));
+        assert_eq!(line.lines().count(), 1, "{text:?} became more than one line");
+        let page = Page::parse(&line);
+        assert_eq!(page.samples.len(), 1);
+        assert_eq!(page.value("a", &[("y", "z")]), Some(1.0), "{text:?} broke out of its quotes");
+        // What is shown begins as the text does, up to what readers would split at.
+        let shown = &page.samples[0].labels["x"];
+        let kept = text.chars().zip(shown.chars()).take_while(|(a, b)| a == b || *b == '\u{fffd}').count();
+        assert_eq!(kept, shown.chars().count(), "{text:?} became {shown:?}");
     }
 }
 

@@ -94,15 +94,17 @@ impl Stored {
                 view.event_count()
             ));
         }
-        for event in view.events() {
-            let expected = issuer.payload(event.seq);
-            let is_right = matches!(event.kind, Some(Kind::RunFinished(run))
+        for (seq, event) in (first..).map(Seq).zip(view.events()) {
+            // By the journal's numbers: the batch must agree with them.
+            let expected = issuer.payload(seq);
+            let is_right = event.seq == seq
+                && matches!(event.kind, Some(Kind::RunFinished(run))
                 if view.text(run.worker) == expected.worker
                     && run.status() == expected.status
                     && run.duration_us == Some(expected.duration_us)
                     && run.run_id == expected.run_id);
             if !is_right {
-                self.faults.push(format!("{} event {}: {:?}", issuer.project, event.seq, event.kind));
+                self.faults.push(format!("{} event {seq}: {:?}", issuer.project, event.kind));
             }
             stream.count(&expected);
         }
