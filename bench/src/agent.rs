@@ -47,14 +47,14 @@ fn start_agent(root: &Path, server: Option<&str>) -> anyhow::Result<Measured> {
     if let Some(server) = server {
         args.extend(["--server", server]);
     }
-    Measured::start(1, &sibling("muster-agent")?, &args, &[])
+    Measured::start(1, &sibling("muster-agent")?, &args)
 }
 
 fn start_collector(root: &Path) -> anyhow::Result<Measured> {
     let data_dir = root.join("data").display().to_string();
     let serve =
         ["serve", "--data-dir", &data_dir, "--grpc-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"];
-    Measured::start(0, &sibling("muster")?, &serve, &[])
+    Measured::start(0, &sibling("muster")?, &serve)
 }
 
 fn idle(args: &AgentArgs) -> anyhow::Result<()> {

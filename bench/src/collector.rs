@@ -34,7 +34,7 @@ fn start(data_dir: &Path) -> anyhow::Result<Measured> {
     let data_dir = data_dir.display().to_string();
     let serve =
         ["serve", "--data-dir", &data_dir, "--grpc-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"];
-    Measured::start(1, &sibling("muster")?, &serve, &[])
+    Measured::start(1, &sibling("muster")?, &serve)
 }
 
 fn idle(data_dir: &Path, connections: usize) -> anyhow::Result<()> {

@@ -83,9 +83,12 @@ fn one(kind: Kind, streams: usize, batch_events: u64, args: &IngestArgs) -> anyh
     let serve =
         ["serve", "--data-dir", &data_dir, "--grpc-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"];
     let server = match kind {
-        Kind::Bare => Measured::start(1, &sibling("muster-bench")?, &["sink"], &[])?,
-        Kind::Durable => Measured::start(1, &sibling("muster")?, &serve, &[])?,
-        Kind::Unsynced => Measured::start(1, &sibling("muster")?, &serve, &[("MUSTER_BENCH_NO_SYNC", "1")])?,
+        Kind::Bare => Measured::start(1, &sibling("muster-bench")?, &["sink"])?,
+        Kind::Durable => Measured::start(1, &sibling("muster")?, &serve)?,
+        Kind::Unsynced => {
+            let unsynced: Vec<&str> = serve.iter().copied().chain(["--unsafe-no-sync"]).collect();
+            Measured::start(1, &sibling("muster")?, &unsynced)?
+        }
     };
     let load = LoadArgs {
         server: format!("http://{}", server.address("grpc")?),

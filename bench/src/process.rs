@@ -25,12 +25,11 @@ pub struct Usage {
 
 impl Measured {
     /// Starts `program` on `core` and waits for its `ready ...` line.
-    pub fn start(core: usize, program: &Path, args: &[&str], env: &[(&str, &str)]) -> anyhow::Result<Self> {
+    pub fn start(core: usize, program: &Path, args: &[&str]) -> anyhow::Result<Self> {
         let mut child = Command::new("taskset")
             .args(["-c", &core.to_string()])
             .arg(program)
             .args(args)
-            .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

@@ -71,6 +71,8 @@ pub struct JournalSettings {
     pub reserve_bytes: u64,
     /// Longest a group may gather before its sync; 0 adapts to the disk.
     pub commit_interval: Duration,
+    /// Acknowledge without syncing, to measure what the sync costs. Never in a file: a flag that help does not show.
+    pub unsafe_no_sync: bool,
 }
 
 /// Sections that the agent, the history and the forwarders read themselves.
@@ -101,6 +103,8 @@ pub struct Overrides {
     pub insecure: bool,
     /// See [`Config::log`].
     pub log: Option<String>,
+    /// See [`JournalSettings::unsafe_no_sync`].
+    pub unsafe_no_sync: bool,
 }
 
 /// Why a configuration is not accepted.

@@ -45,6 +45,9 @@ pub(super) struct Arguments {
     /// What to log: a level, or directives like `info,server=debug`.
     #[arg(long, env = "MUSTER_LOG")]
     log: Option<String>,
+    /// Acknowledge without syncing, to measure what the sync costs.
+    #[arg(long, hide = true)]
+    unsafe_no_sync: bool,
     /// How a log line looks.
     #[arg(long, env = "MUSTER_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -59,6 +62,7 @@ impl Arguments {
             data_dir: self.data_dir.clone(),
             insecure: self.insecure,
             log: self.log.clone(),
+            unsafe_no_sync: self.unsafe_no_sync,
         };
         let path = self.config.clone().or_else(|| default_config_path(environment));
         Ok(Config::load(path.as_deref(), &overrides)?)

@@ -97,7 +97,7 @@ impl File {
             insecure: over.insecure || server.insecure,
             log: log_directives(over.log.or(server.log).unwrap_or_else(|| LOG_DEFAULT.to_owned()))?,
             limits: server.limits.validate()?,
-            journal: server.journal.validate()?,
+            journal: JournalSettings { unsafe_no_sync: over.unsafe_no_sync, ..server.journal.validate()? },
             others: OtherSections { agent: self.agent, history: self.history, destination: self.destination },
         })
     }
@@ -194,6 +194,7 @@ impl Journal {
             retention_age_max: Duration::from_secs(hours * 3600),
             reserve_bytes,
             commit_interval: Duration::from_micros(commit_interval_us),
+            unsafe_no_sync: false,
         })
     }
 }

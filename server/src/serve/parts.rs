@@ -146,7 +146,7 @@ async fn open_journal(
         segment_bytes_max: config.journal.segment_bytes_max,
         reserve_bytes: config.journal.reserve_bytes,
         commit_interval: config.journal.commit_interval,
-        sync: SyncMode::Always,
+        sync: if config.journal.unsafe_no_sync { SyncMode::Never } else { SyncMode::Always },
         retention: Retention {
             age_max: Some(config.journal.retention_age_max),
             bytes_max: Some(config.journal.retention_bytes_max),
@@ -154,6 +154,11 @@ async fn open_journal(
         },
         ..journal::Config::new(config.data_dir.join("journal"))
     };
+    if config.journal.unsafe_no_sync {
+        tracing::warn!(
+            "acknowledging WITHOUT syncing: a power loss loses acknowledged events; this is for measuring only"
+        );
+    }
     blocking(move || {
         let (journal, recovery) = Journal::open(settings, Arc::new(RealFs), clock)?;
         let journal = Arc::new(journal);
