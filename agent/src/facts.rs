@@ -11,6 +11,7 @@
 //!
 //! Everything a source says in one step becomes one batch, so that its position and its events are one spool record.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use muster::batch::{BatchBuilder, SourceIdentity, SourceIndex, TextRef};
@@ -28,6 +29,9 @@ pub const WORD_BYTES_MAX: usize = 96;
 /// Longest opted-in content.
 pub const CONTENT_BYTES_MAX: usize = 1024;
 
+/// Most words that are remembered in one step.
+const WORDS_KNOWN_MAX: usize = 1024;
+
 /// What the sources of one step have said.
 #[derive(Debug)]
 pub struct Facts {
@@ -35,12 +39,20 @@ pub struct Facts {
     privacy: Privacy,
     source: Option<SourceIndex>,
     project_root: std::path::PathBuf,
+    /// Words that were looked at: a step says the same few again and again, and looking for secrets is dear.
+    words: HashMap<String, TextRef>,
 }
 
 impl Facts {
     /// Collects facts under `privacy`.
     pub fn new(privacy: Privacy) -> Self {
-        Self { builder: BatchBuilder::new(), privacy, source: None, project_root: Default::default() }
+        Self {
+            builder: BatchBuilder::new(),
+            privacy,
+            source: None,
+            project_root: Default::default(),
+            words: HashMap::new(),
+        }
     }
 
     /// Says whose facts the following ones are.
@@ -61,7 +73,14 @@ impl Facts {
 
     /// A name or a word of state: kept when it looks like one, else replaced by `redacted`.
     pub fn word(&mut self, text: &str) -> TextRef {
-        self.builder.text(&redact::word(text))
+        if let Some(word) = self.words.get(text) {
+            return *word;
+        }
+        let word = self.builder.text(&redact::word(text));
+        if self.words.len() < WORDS_KNOWN_MAX && text.len() <= WORD_BYTES_MAX {
+            self.words.insert(text.to_owned(), word);
+        }
+        word
     }
 
     /// A file of the project: 0 unless files are opted in; relative, and 0 when it is outside the project.

@@ -2,7 +2,7 @@
 //!
 //! Everything that needs to know a metric reads it here: the aggregation runs the rules, the exposition takes HELP,
 //! TYPE and UNIT, the reference page `docs/metrics.md` and the checks on dashboards are derived. A new metric is one
-//! new entry in [`loki`], [`devloop`] or [`muster`], and nothing else.
+//! new entry in `loki`, `devloop` or `muster`, and nothing else.
 //!
 //! The order of the table is the order of the page. A rule says what one event does to one family; it cannot see
 //! other events, so a family is a pure function of the events of its source.

@@ -150,7 +150,11 @@ impl Server {
         let _ = self.stop.send(true);
         let figures = self.figures.clone();
         let all_ended = async {
-            while figures.streams.value() > 0 || figures.grpc_connections.value() > 0 {
+            // Readers of pages as well: they hold the journal, which must be free for the next collector.
+            let open = || {
+                figures.streams.value() + figures.grpc_connections.value() + figures.http_connections.value()
+            };
+            while open() > 0 {
                 sleep(STOP_LOOK).await;
             }
         };

@@ -12,7 +12,7 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Meter, MeterProvider};
 use opentelemetry::trace::{SpanKind, Tracer};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::metrics::SdkMeterProvider;
+use opentelemetry_sdk::metrics::{Instrument, SdkMeterProvider, Stream};
 use prometheus::{Registry, TextEncoder};
 
 pub use instruments::{Observed, observe};
@@ -20,6 +20,10 @@ pub use logs::{LogFormat, LogReload, Logging, init};
 
 /// Name of the service in what it exports.
 pub const SERVICE_NAME: &str = "muster-server";
+
+/// Most series of one of the collector's own figures. All labels are closed sets far smaller than this; the SDK's
+/// default of 2,000 would allocate 100 KiB for each instrument.
+const SERIES_MAX: usize = 32;
 
 /// Where the collector's own figures are gathered.
 #[derive(Debug)]
@@ -50,7 +54,9 @@ impl Telemetry {
             .scope_info_enabled(false)
             .build()
             .map_err(|error| TelemetryError::Metrics(error.to_string()))?;
-        let provider = SdkMeterProvider::builder().with_reader(exporter).with_resource(resource()).build();
+        let few_series = |_: &Instrument| Stream::builder().with_cardinality_limit(SERIES_MAX).build().ok();
+        let builder = SdkMeterProvider::builder().with_reader(exporter).with_view(few_series);
+        let provider = builder.with_resource(resource()).build();
         Ok(Arc::new(Self { provider, registry }))
     }
 

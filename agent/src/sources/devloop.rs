@@ -2,13 +2,13 @@
 //!
 //! | file in `.devloop/` | facts | read by |
 //! |---|---|---|
-//! | `events.db` | runs, findings, active findings, file activity, bus events, queue depth, resource limits, pipelines | [`events_db`], [`cursor`], [`rows`], [`backlog`] |
-//! | `events.jsonl` | pushes and commits checked, time saved; runs only where no database has ever been | [`events_jsonl`] |
-//! | `performance/metrics.jsonl` | what DevLoop's process used | [`performance`] |
-//! | `context/*.json` | what each tier holds; active findings only where no database has ever been | [`context`] |
-//! | `daemon.heartbeat`, `devloop.pid` | whether it is alive | [`heartbeat`] |
-//! | `feedback/feedback.jsonl`, `backups/change_log.json` | findings dismissed, findings fixed | [`feedback`] |
-//! | `agents.json`, `.init-manifest.json` | settings of metrics and sampling, workers and triggers, version | [`settings`] |
+//! | `events.db` | runs, findings, active findings, file activity, bus events, queue depth, resource limits, pipelines | `events_db`, `cursor`, `rows`, `backlog` |
+//! | `events.jsonl` | pushes and commits checked, time saved; runs only where no database has ever been | `events_jsonl` |
+//! | `performance/metrics.jsonl` | what DevLoop's process used | `performance` |
+//! | `context/*.json` | what each tier holds; active findings only where no database has ever been | `context` |
+//! | `daemon.heartbeat`, `devloop.pid` | whether it is alive | `heartbeat` |
+//! | `feedback/feedback.jsonl`, `backups/change_log.json` | findings dismissed, findings fixed | `feedback` |
+//! | `agents.json`, `.init-manifest.json` | settings of metrics and sampling, workers and triggers, version | `settings` |
 //!
 //! Facts of history carry their own times. Counted facts are stated once: rows are known by their ids, lines by their
 //! place, and the position holds both. Gauges are stated when they change, and once after a restart. A file that cannot

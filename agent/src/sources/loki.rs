@@ -150,11 +150,7 @@ impl Source for LokiSource {
         let mut faults = ScanFaults::default();
         self.folder.refresh(moment.wall, moment.rescan, &mut faults);
         self.unreported.rescans += u64::from(moment.rescan);
-        if let Some(prices) = &self.folder.prices.value
-            && self.prices != *prices
-        {
-            self.prices = prices.clone();
-        }
+        self.take_prices();
         let version = self.folder.dashboard.value.as_ref().map_or("", |state| state.version.as_str());
         facts.speak_for("loki", version, &self.project);
         let pid_files = self.folder.pid_files();
@@ -169,6 +165,8 @@ impl Source for LokiSource {
             more = self.state_records(&pid_files, moment, facts);
         }
         if !more {
+            // The log may have told of an end that the state files do not show.
+            self.live = self.live_sessions(&pid_files, moment);
             self.catch_up(moment, facts);
         }
         self.say_gauges(moment, more, facts);
@@ -237,6 +235,16 @@ impl LokiSource {
             unsettled_checks: 0,
             first_sight,
             project,
+        }
+    }
+
+    /// The price list as it last could be read; the defaults when there is none.
+    fn take_prices(&mut self) {
+        let prices = &self.folder.prices;
+        match &prices.value {
+            Some(list) if *list != self.prices => self.prices = list.clone(),
+            None if prices.missing => self.prices = PriceList::default(),
+            _ => {}
         }
     }
 

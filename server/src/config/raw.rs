@@ -18,6 +18,8 @@ const RETENTION_BYTES_DEFAULT: u64 = 8 << 30;
 const RETENTION_HOURS_DEFAULT: u64 = 7 * 24;
 /// Enough for the marks and snapshots that must still be written on a full disk.
 const RESERVE_BYTES_DEFAULT: u64 = 8 << 20;
+/// What an operator wants to read; the SDK tells its own life at this level.
+const LOG_DEFAULT: &str = "info,opentelemetry=warn,opentelemetry_sdk=warn";
 /// A segment must hold several of the largest batches.
 const SEGMENT_BYTES_RANGE: std::ops::RangeInclusive<u64> = 16 << 20..=4 << 30;
 /// An ack that gathers longer than this looks like a hang.
@@ -93,7 +95,7 @@ impl File {
             data_dir: over.data_dir.or(server.data_dir).unwrap_or_else(|| default_data_dir(environment)),
             tls: server.tls.map(Tls::validate).transpose()?,
             insecure: over.insecure || server.insecure,
-            log: log_directives(over.log.or(server.log).unwrap_or_else(|| "info".to_owned()))?,
+            log: log_directives(over.log.or(server.log).unwrap_or_else(|| LOG_DEFAULT.to_owned()))?,
             limits: server.limits.validate()?,
             journal: server.journal.validate()?,
             others: OtherSections { agent: self.agent, history: self.history, destination: self.destination },

@@ -11,6 +11,7 @@ use muster::v1;
 use muster::v1::agent_message::Kind as Up;
 use muster::v1::collector_message::Kind as Down;
 use muster::v1::verdict::Outcome as Word;
+use tokio::sync::mpsc::error::SendTimeoutError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 use tonic::{Code, Status, Streaming};
@@ -42,9 +43,14 @@ const STOP_RETRY: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone)]
 pub(super) struct Outbox(pub(super) mpsc::Sender<Result<v1::CollectorMessage, Status>>);
 
-/// The peer has gone or does not read.
+/// Why nothing can be said any more.
 #[derive(Debug)]
-pub(super) struct Gone;
+pub(super) enum Gone {
+    /// The peer has gone.
+    Closed,
+    /// The peer does not read.
+    NotReading,
+}
 
 pub(super) struct Session {
     shared: Arc<Shared>,
@@ -80,8 +86,11 @@ enum End {
 }
 
 impl From<Gone> for End {
-    fn from(_: Gone) -> Self {
-        End::Peer
+    fn from(gone: Gone) -> Self {
+        match gone {
+            Gone::Closed => End::Peer,
+            Gone::NotReading => End::Said(StreamEnd::NotReading),
+        }
     }
 }
 
@@ -345,7 +354,8 @@ impl Outbox {
         let message = Ok(v1::CollectorMessage { kind: Some(kind) });
         match self.0.send_timeout(message, SEND_TIMEOUT).await {
             Ok(()) => Ok(()),
-            Err(_) => Err(Gone),
+            Err(SendTimeoutError::Closed(_)) => Err(Gone::Closed),
+            Err(SendTimeoutError::Timeout(_)) => Err(Gone::NotReading),
         }
     }
 

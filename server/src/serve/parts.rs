@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use journal::fs::RealFs;
 use journal::stream::JournalStreamLog;
@@ -27,6 +28,8 @@ use crate::tls::Certificate;
 
 /// Name of the aggregate's cursor in the journal.
 const AGGREGATE_CURSOR: &str = "aggregate";
+/// How often the journal's retention is looked at besides each new segment.
+const RETAIN_INTERVAL: Duration = Duration::from_secs(15 * 60);
 /// Descriptors that are kept for the journal, snapshots, tokens and the pages: without them a full house of
 /// connections would keep acknowledgements from the disk.
 const DESCRIPTORS_RESERVED: usize = 64;
@@ -75,6 +78,7 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
 
     let mut tasks = JoinSet::new();
     tasks.spawn(credentials.follow());
+    tasks.spawn(retain(journal.clone()));
     if let Some(certificate) = &adjustable.certificate {
         tasks.spawn(certificate.clone().follow(figures.clone()));
     }
@@ -103,6 +107,19 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
         poisoned,
         tasks,
     })
+}
+
+/// A journal that nobody writes to begins no segment, and ages all the same.
+async fn retain(journal: Arc<Journal>) {
+    let mut timer = tokio::time::interval(RETAIN_INTERVAL);
+    loop {
+        timer.tick().await;
+        let journal = journal.clone();
+        match tokio::task::spawn_blocking(move || journal.retain()).await {
+            Ok(report) => tracing::debug!(?report, "journal retention applied"),
+            Err(error) => tracing::error!(%error, "journal retention failed"),
+        }
+    }
 }
 
 fn make_data_dir(path: &Path) -> Result<(), StartError> {

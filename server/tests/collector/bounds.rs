@@ -72,6 +72,12 @@ async fn connections_that_say_nothing_or_too_little_are_closed_within_ten_second
     for _ in 0..50 {
         silent.push(TcpStream::connect(server.grpc_address).await.expect("connects"));
     }
+    let mut pages = Vec::new();
+    for begun in ["", "GET / HTTP/1.1\r\nhost: x\r\n"] {
+        let mut stream = TcpStream::connect(server.http_address).await.expect("connects");
+        stream.write_all(begun.as_bytes()).await.expect("sent");
+        pages.push(stream);
+    }
     let trickle = tokio::spawn(trickle(server.grpc_address));
     let mut no_hello = Agent::open(channel(server.grpc_address).await, None).await.expect("stream");
 
@@ -80,7 +86,7 @@ async fn connections_that_say_nothing_or_too_little_are_closed_within_ten_second
         assert_eq!(healthy.batch(n * 10 + 1, 10).await, (Outcome::Appended, n * 10 + 10));
     }
     let limit = Duration::from_millis(10_800);
-    for mut stream in silent {
+    for mut stream in silent.into_iter().chain(pages) {
         let mut byte = [0; 64];
         let left = limit.saturating_sub(begun.elapsed());
         let closed =
@@ -145,5 +151,59 @@ async fn one_address_cannot_have_all_connections() {
         timeout(Duration::from_secs(5), three.read_to_end(&mut nothing)).await.expect("closed at once");
     assert!(nothing.is_empty() && read.is_ok());
     assert_eq!(server.figures.connections_refused.value(Refusal::PerIp), 1);
+    server.stop().await;
+}
+
+/// A frame of HTTP/2 (RFC 9113 section 4.1).
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut frame = (payload.len() as u32).to_be_bytes()[1..].to_vec();
+    frame.extend([kind, flags]);
+    frame.extend(stream.to_be_bytes());
+    frame.extend_from_slice(payload);
+    frame
+}
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// POST http://x/ as static table entries of HPACK and one literal.
+const HEADERS: &[u8] = b"\x83\x86\x84\x41\x01x";
+
+/// Writes `flood` again and again until the collector closes the connection.
+async fn is_closed_under(address: std::net::SocketAddr, flood: impl Fn(u32) -> Vec<u8>) -> bool {
+    let mut stream = TcpStream::connect(address).await.expect("connects");
+    let begin = [PREFACE, &frame(4, 0, 0, &[])].concat();
+    stream.write_all(&begin).await.expect("sent");
+    let (mut answers, mut attack) = stream.into_split();
+    let reads = tokio::spawn(async move {
+        let mut buffer = [0; 4096];
+        while answers.read(&mut buffer).await.is_ok_and(|n| n > 0) {}
+    });
+    let writes = async {
+        for round in 0..200_000 {
+            if attack.write_all(&flood(round)).await.is_err() {
+                return;
+            }
+        }
+        panic!("the whole flood was taken");
+    };
+    timeout(Duration::from_secs(20), async { tokio::join!(writes, reads) }).await.is_ok()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn floods_of_http2_frames_end_their_connection_and_no_other() {
+    let dir = tempfile::tempdir().expect("folder");
+    let server = start(dir.path(), "").await;
+    let (mut healthy, _) = Agent::welcomed(&server, DANA).await;
+    let reset = |round: u32| {
+        let stream = 2 * round + 1;
+        [frame(1, 4, stream, HEADERS), frame(3, 0, stream, &8_u32.to_be_bytes())].concat()
+    };
+    assert!(is_closed_under(server.grpc_address, reset).await, "rapid reset");
+    // A head that never ends: no frame has END_HEADERS, and each has a header `a` with a value of 1,000 bytes.
+    let endless = |round: u32| match round {
+        0 => frame(1, 0, 1, HEADERS),
+        _ => frame(9, 0, 1, &[b"\x00\x01a\x7f\xe9\x06".as_slice(), &[b'b'; 1_000]].concat()),
+    };
+    assert!(is_closed_under(server.grpc_address, endless).await, "endless head");
+    assert_eq!(healthy.batch(1, 10).await, (Outcome::Appended, 10));
     server.stop().await;
 }

@@ -25,6 +25,8 @@ use crate::facts::Facts;
 const OPEN_MAX: usize = 64;
 /// How long after its process a session's `session_end` may still come.
 const END_GRACE: Duration = Duration::from_secs(3);
+/// How long an end that was told while all sessions lived waits for one of them to go.
+const ENDING_AWAITED: Duration = Duration::from_secs(600);
 /// Two `session_start` of one process within this are one: `control.py` and `run.sh` both write it.
 const SAME_START: Duration = Duration::from_secs(600);
 
@@ -212,6 +214,7 @@ impl Sessions {
         facts: &mut Facts,
     ) {
         let (now, monotonic) = moment;
+        self.ending = self.ending.take().filter(|end| now.since(WallTime(end.time_us)) < ENDING_AWAITED);
         for process in live {
             self.sees(process, paused, now, around, facts);
         }
@@ -224,14 +227,13 @@ impl Sessions {
                 continue;
             }
             let since = *session.gone_since.get_or_insert(monotonic);
-            let told = session.lived && self.ending.is_some();
+            let told = self.ending.is_some();
             if !told && monotonic.0.saturating_sub(since.0) < END_GRACE {
                 at += 1;
                 continue;
             }
             let lived = session.lived;
-            let end = if lived { self.ending.take() } else { None };
-            let end = end.or_else(|| session.asked.clone());
+            let end = self.ending.take().or_else(|| session.asked.clone());
             // Of one that died before we looked nobody knows when.
             let end = end.unwrap_or_else(|| End { time_us: if lived { now.0 } else { 0 }, ..End::default() });
             if lived && self.open.len() == 1 {

@@ -2,6 +2,9 @@
 
 mod fixtures;
 mod fuzz;
+mod log;
 mod restart;
+mod sessions;
 mod support;
 mod traps;
+mod usage;
