@@ -21,26 +21,29 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::config::AgentConfig;
-use crate::discovery::{Bounds, Discovery, FoundProject, Skipped};
+use crate::discovery::{Bounds, Discovery, Skipped};
 use crate::endpoint::{self, GuidePlace, Page};
 use crate::facts::Facts;
 use crate::figures::{Figures, RuntimeCounters};
 use crate::identity::{self, IdentityError};
 use crate::processes::{self, ProcTable};
-use crate::project::{self, Machine};
+use crate::project::Machine;
 use crate::sources::host::{self, HostSource, LiveTool};
-use crate::sources::{self, Moment, Source, ToolEnvironment, WatchedPath};
+use crate::sources::{Moment, Source, WatchedPath};
 use crate::spool::{Spool, SpoolError};
 use crate::uplink::{self, SharedSpool, Speaker, UplinkStatus, stopped};
 use crate::watch::{ChangeSet, Changes, Watcher};
 
 mod local;
+mod projects;
 pub mod slot;
 
 use slot::{Slot, Stepped};
 
 /// How often retention of the spool is applied and the local aggregate forgets.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(300);
+/// A search for projects walks folders, so a storm of changes must not start one after the other.
+const REDISCOVERY_PAUSE: Duration = Duration::from_secs(2);
 /// How long everybody waits when the spool is full or refuses.
 const FULL_SPOOL_PAUSE: Duration = Duration::from_secs(1);
 
@@ -74,6 +77,8 @@ pub struct Agent {
     host: Option<HostSlot>,
     discovery: Discovery,
     skipped: Skipped,
+    rediscovered: Monotonic,
+    rediscovery_due: Monotonic,
     machine: Machine,
     processes: ProcTable,
     watcher: Watcher,
@@ -132,6 +137,8 @@ impl Agent {
             host,
             discovery,
             skipped: Skipped::default(),
+            rediscovered: Monotonic::default(),
+            rediscovery_due: Monotonic(Duration::MAX),
             machine,
             processes: ProcTable::new(),
             watcher,
@@ -170,7 +177,7 @@ impl Agent {
             if *shutdown.borrow() {
                 break;
             }
-            let wake_at = self.next_due().min(rescan_due).min(housekeeping_due);
+            let wake_at = self.next_due().min(rescan_due).min(housekeeping_due).min(self.rediscovery_due);
             let pause = wake_at.0.saturating_sub(self.clock.monotonic().0);
             tokio::select! {
                 change = self.changes.changed() => self.on_change(&change).await,
@@ -181,8 +188,11 @@ impl Agent {
             if now >= rescan_due {
                 rescan_due = self.after(self.config.rescan_interval);
                 self.watcher.check();
-                self.rediscover().await;
+                self.rediscovery_due = now;
                 self.slots.iter_mut().for_each(|slot| slot.wake_for_rescan(now));
+            }
+            if now >= self.rediscovery_due {
+                self.rediscover().await;
             }
             if now >= housekeeping_due {
                 housekeeping_due = self.after(HOUSEKEEPING_INTERVAL);
@@ -212,7 +222,8 @@ impl Agent {
         }
         let discovered = self.discovery.watched_paths();
         if change.rescan || change.touched.iter().any(|path| discovered.contains(path)) {
-            self.rediscover().await;
+            self.rediscovery_due =
+                self.rediscovery_due.min(Monotonic(self.rediscovered.0 + REDISCOVERY_PAUSE));
         }
         for slot in &mut self.slots {
             if change.touched.iter().any(|path| slot.watched().contains(path)) {
@@ -301,10 +312,10 @@ impl Agent {
             project: slot.project().clone(),
             pids: slot.live_pids(),
         });
-        if host.due > now {
+        // A session that came or went is measured at once.
+        if !host.source.watch(live) && host.due > now {
             return;
         }
-        host.source.watch(live);
         let moment =
             Moment { wall: self.clock.wall(), monotonic: now, processes: &self.processes, rescan: false };
         let mut facts = Facts::new(self.config.privacy.clone());
@@ -338,75 +349,6 @@ impl Agent {
             local::store(&self.page.aggregate.lock(), &spool);
         }
         self.figures.send_replace(Figures::gather(&spool, uplink, self.counters, processes::own_usage()));
-    }
-
-    /// Finds projects that came and ends those that went.
-    async fn rediscover(&mut self) {
-        let change = self.discovery.rescan(sources::TOOLS);
-        if change.skipped != self.skipped {
-            say_skipped(&change.skipped);
-            self.skipped = change.skipped;
-        }
-        if change.added.is_empty() && change.lost.is_empty() {
-            return;
-        }
-        for lost in &change.lost {
-            self.end_sources(lost).await;
-        }
-        for found in &change.added {
-            self.add_sources(found).await;
-        }
-        let roots: BTreeSet<_> = self.slots.iter().map(|slot| &slot.project().root).collect();
-        self.counters.projects = roots.len() as u64;
-        self.watch_again();
-    }
-
-    async fn add_sources(&mut self, found: &FoundProject) {
-        let configured = self.config.project_names.get(&found.root).map(String::as_str);
-        let mut context = project::context(&found.root, configured, &self.machine);
-        let others = self.slots.iter().filter(|slot| slot.project().root != found.root);
-        let taken: BTreeSet<String> = others.map(|slot| slot.project().name.clone()).collect();
-        context.name = project::distinct_name(&context.name, &found.root, &taken);
-        tracing::info!(project = %context.name, tools = ?found.tools, "watching");
-        let environment = ToolEnvironment { loki_max_iterations: std::env::var("LOKI_MAX_ITERATIONS").ok() };
-        let now = self.clock.monotonic();
-        for tool in sources::TOOLS.iter().filter(|tool| found.tools.contains(&tool.name())) {
-            let key = slot::source_key(tool.name(), &found.root);
-            let position = self.spool.lock().await.position_of(&key).cloned();
-            let position = position.as_deref().filter(|p| !p.is_empty());
-            self.slots.push(Slot::new(*tool, context.clone(), environment.clone(), position, now));
-        }
-        if let Some(settings) = sources::devloop::metrics_settings(&found.root).filter(|s| s.enabled) {
-            let because = "DevLoop's agents.json";
-            self.open_guide_place(Some(GuidePlace { port: settings.port, path: settings.path, because }));
-        }
-    }
-
-    async fn end_sources(&mut self, lost: &FoundProject) {
-        let is_lost = |slot: &Slot| slot.project().root == lost.root && lost.tools.contains(&slot.tool());
-        let (ended, kept): (Vec<Slot>, Vec<Slot>) =
-            std::mem::take(&mut self.slots).into_iter().partition(is_lost);
-        self.slots = kept;
-        for mut slot in ended {
-            tracing::info!(project = %slot.project().name, tool = slot.tool(), "watched no more");
-            if let Some(host) = self.host.as_mut() {
-                host.source.forget(slot.tool(), &lost.root);
-            }
-            let moment = Moment {
-                wall: self.clock.wall(),
-                monotonic: self.clock.monotonic(),
-                processes: &self.processes,
-                rescan: false,
-            };
-            let Some(stepped) = slot.end(&moment, &self.config.privacy) else { continue };
-            let (facts, position, _) = stepped.into_parts();
-            let appended =
-                self.spool.lock().await.append_step(slot.key(), position, facts.into_builder()).await;
-            match appended {
-                Ok(batch) => self.apply_locally(batch.as_ref()),
-                Err(error) => tracing::warn!(%error, "the spool refused the end of a source"),
-            }
-        }
     }
 
     fn watch_again(&mut self) {
@@ -452,28 +394,6 @@ impl Agent {
 
 /// The uplink says goodbye and the page's connections end within this.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
-
-fn say_skipped(skipped: &Skipped) {
-    for path in &skipped.missing {
-        tracing::warn!(path = %path.display(), "a watched path is not there; it is looked for at each rescan");
-    }
-    if skipped.unreadable > 0 {
-        let first = &skipped.unreadable_first;
-        tracing::warn!(
-            folders = skipped.unreadable,
-            ?first,
-            "folders could not be read, so projects in them are not seen"
-        );
-    }
-    for path in &skipped.worktree_copies {
-        tracing::info!(path = %path.display(), "left out: a copy of another project's Loki Mode state, which would count twice");
-    }
-    if skipped.is_cut_short {
-        tracing::warn!(
-            "the watched folders hold too many folders to search all of them; watch narrower paths"
-        );
-    }
-}
 
 async fn bind_page(
     config: &AgentConfig,

@@ -113,6 +113,7 @@ struct DevLoopSource {
     backlog: BTreeMap<String, u64>,
     tiers: [Option<Tier>; 4],
     claims: [Option<Claim>; 2],
+    live_pids: Vec<u32>,
     said: Said,
 }
 
@@ -174,6 +175,10 @@ impl Source for DevLoopSource {
         self.position.encode()
     }
 
+    fn live_pids(&self) -> Vec<u32> {
+        self.live_pids.clone()
+    }
+
     fn watched_paths(&self) -> Vec<WatchedPath> {
         let folders = ["performance", "feedback", "context", "backups"].map(|name| self.state.join(name));
         let folders = std::iter::once(self.state.clone()).chain(folders);
@@ -217,6 +222,7 @@ impl DevLoopSource {
             backlog: BTreeMap::new(),
             tiers: [None; 4],
             claims: [None; 2],
+            live_pids: Vec::new(),
             said: Said::default(),
         }
     }
@@ -352,6 +358,8 @@ impl DevLoopSource {
             }
         }
         self.read_claims(moment, report);
+        let live = heartbeat::live(&self.claims, moment.processes);
+        self.live_pids = live.into_iter().map(|claim| claim.pid).collect();
     }
 
     /// An empty or broken file claims nothing; both are normal while DevLoop starts.

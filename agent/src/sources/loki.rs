@@ -188,6 +188,10 @@ impl Source for LokiSource {
         position.encode()
     }
 
+    fn live_pids(&self) -> Vec<u32> {
+        self.live.iter().filter_map(|live| live.pid).collect()
+    }
+
     fn watched_paths(&self) -> Vec<WatchedPath> {
         let folder = &self.folder.path;
         let mut paths = vec![folder.clone()];

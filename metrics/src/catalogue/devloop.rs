@@ -199,7 +199,8 @@ pub(super) const FAMILIES: &[Family] = &[
         kind: COUNT,
         help: "Pushes stopped that would have failed in CI",
         rules: &[Rule::PushChecked(|push, fact| {
-            if push.gate() == v1::PushGate::PrePush {
+            // DevLoop also tells of prevented failures that no push gate saw.
+            if push.gate() != v1::PushGate::PreCommit {
                 fact.add([], u64::from(push.prevented_bad_push));
             }
         })],

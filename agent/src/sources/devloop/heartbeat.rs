@@ -40,14 +40,20 @@ pub(super) fn heartbeat_claim(bytes: &[u8], written: WallTime) -> Option<Claim> 
     Some(Claim { pid, written, uptime })
 }
 
-/// The state of the tool, going by who is alive.
-pub(super) fn state(claims: &[Option<Claim>], processes: &dyn Processes) -> ToolState {
+/// The claims whose process is alive, each process once.
+pub(super) fn live<'a>(claims: &'a [Option<Claim>], processes: &dyn Processes) -> Vec<&'a Claim> {
     let mut alive: Vec<&Claim> = Vec::new();
     for claim in claims.iter().flatten() {
         if !alive.iter().any(|known| known.pid == claim.pid) && is_alive(claim, processes) {
             alive.push(claim);
         }
     }
+    alive
+}
+
+/// The state of the tool, going by who is alive.
+pub(super) fn state(claims: &[Option<Claim>], processes: &dyn Processes) -> ToolState {
+    let alive = live(claims, processes);
     let status = if alive.is_empty() { SessionStatus::Stopped } else { SessionStatus::Running };
     ToolState {
         status: status.into(),

@@ -18,6 +18,7 @@ mod database;
 mod fixtures;
 mod random;
 mod reading;
+mod saying;
 mod survival;
 
 use reading::Reading;

@@ -1,0 +1,109 @@
+//! Projects that come and go while the agent runs.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use muster::clock::Monotonic;
+
+use super::Agent;
+use super::slot::{self, Slot};
+use crate::discovery::{FoundProject, Skipped};
+use crate::endpoint::GuidePlace;
+use crate::project;
+use crate::sources::{self, Moment, ToolEnvironment};
+
+impl Agent {
+    /// Finds projects that came and ends those that went.
+    pub(super) async fn rediscover(&mut self) {
+        let change = self.discovery.rescan(sources::TOOLS);
+        self.rediscovered = self.clock.monotonic();
+        self.rediscovery_due = Monotonic(Duration::MAX);
+        if change.skipped != self.skipped {
+            say_skipped(&change.skipped);
+            self.skipped = change.skipped;
+        }
+        if change.added.is_empty() && change.lost.is_empty() {
+            return;
+        }
+        for lost in &change.lost {
+            self.end_sources(lost).await;
+        }
+        for found in &change.added {
+            self.add_sources(found).await;
+        }
+        let roots: BTreeSet<_> = self.slots.iter().map(|slot| &slot.project().root).collect();
+        self.counters.projects = roots.len() as u64;
+        self.watch_again();
+    }
+
+    async fn add_sources(&mut self, found: &FoundProject) {
+        let configured = self.config.project_names.get(&found.root).map(String::as_str);
+        let mut context = project::context(&found.root, configured, &self.machine);
+        let others = self.slots.iter().filter(|slot| slot.project().root != found.root);
+        let taken: BTreeSet<String> = others.map(|slot| slot.project().name.clone()).collect();
+        context.name = project::distinct_name(&context.name, &found.root, &taken);
+        tracing::info!(project = %context.name, tools = ?found.tools, "watching");
+        let environment = ToolEnvironment { loki_max_iterations: std::env::var("LOKI_MAX_ITERATIONS").ok() };
+        let now = self.clock.monotonic();
+        for tool in sources::TOOLS.iter().filter(|tool| found.tools.contains(&tool.name())) {
+            let key = slot::source_key(tool.name(), &found.root);
+            let position = self.spool.lock().await.position_of(&key).cloned();
+            let position = position.as_deref().filter(|p| !p.is_empty());
+            self.slots.push(Slot::new(*tool, context.clone(), environment.clone(), position, now));
+        }
+        let settings = sources::devloop::metrics_settings(&found.root);
+        if let Some((port, path)) = settings.as_ref().and_then(|settings| settings.prometheus_endpoint()) {
+            let because = "DevLoop's agents.json";
+            self.open_guide_place(Some(GuidePlace { port, path: path.to_owned(), because }));
+        }
+    }
+
+    async fn end_sources(&mut self, lost: &FoundProject) {
+        let is_lost = |slot: &Slot| slot.project().root == lost.root && lost.tools.contains(&slot.tool());
+        let (ended, kept): (Vec<Slot>, Vec<Slot>) =
+            std::mem::take(&mut self.slots).into_iter().partition(is_lost);
+        self.slots = kept;
+        for mut slot in ended {
+            tracing::info!(project = %slot.project().name, tool = slot.tool(), "watched no more");
+            if let Some(host) = self.host.as_mut() {
+                host.source.forget(slot.tool(), &lost.root);
+            }
+            let moment = Moment {
+                wall: self.clock.wall(),
+                monotonic: self.clock.monotonic(),
+                processes: &self.processes,
+                rescan: false,
+            };
+            let Some(stepped) = slot.end(&moment, &self.config.privacy) else { continue };
+            let (facts, position, _) = stepped.into_parts();
+            let appended =
+                self.spool.lock().await.append_step(slot.key(), position, facts.into_builder()).await;
+            match appended {
+                Ok(batch) => self.apply_locally(batch.as_ref()),
+                Err(error) => tracing::warn!(%error, "the spool refused the end of a source"),
+            }
+        }
+    }
+}
+
+fn say_skipped(skipped: &Skipped) {
+    for path in &skipped.missing {
+        tracing::warn!(path = %path.display(), "a watched path is not there; it is looked for at each rescan");
+    }
+    if skipped.unreadable > 0 {
+        let first = &skipped.unreadable_first;
+        tracing::warn!(
+            folders = skipped.unreadable,
+            ?first,
+            "folders could not be read, so projects in them are not seen"
+        );
+    }
+    for path in &skipped.worktree_copies {
+        tracing::info!(path = %path.display(), "left out: a copy of another project's Loki Mode state, which would count twice");
+    }
+    if skipped.is_cut_short {
+        tracing::warn!(
+            "the watched folders hold too many folders to search all of them; watch narrower paths"
+        );
+    }
+}
