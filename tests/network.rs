@@ -71,10 +71,16 @@ fn a_black_hole_is_noticed_by_both_sides_within_thirty_seconds() {
         ..AgentOptions::default()
     };
     let _agent = Agent::spawn(&folder.path().join("agent"), options);
+    // An agent that has gone for good: nobody comes back in its place, so that the collector must notice by itself.
+    let gone_proxy = FaultProxy::spawn(collector.grpc);
+    let reconnect = Reconnect::Within(600_000..=600_000);
+    let gone = FleetOptions { reconnect, ..FleetOptions::new(1, gone_proxy.address) };
+    let gone = Fleet::start(gone, SystemClock::new().wall(), &mut random);
     let streams = |collector: &Collector| collector.page().sum("muster_server_streams", &[]);
-    wait_until("the stream", Duration::from_secs(20), || streams(&collector) == 1.0);
+    wait_until("both streams", Duration::from_secs(20), || streams(&collector) == 2.0 && gone.acked() > 0);
     let connections = proxy.accepted().len();
     proxy.set(Fault::BlackHole);
+    gone_proxy.set(Fault::BlackHole);
     let began = Instant::now();
     let both = Duration::from_secs(35);
     wait_until("the agent to come back", both, || proxy.accepted().len() > connections);
@@ -84,7 +90,10 @@ fn a_black_hole_is_noticed_by_both_sides_within_thirty_seconds() {
     collector.wait_page("all lines", Duration::from_secs(40), |p| {
         p.sum("loki_events_total", &labels) >= lines as f64
     });
-    wait_until("the collector to let the dead stream go", both, || streams(&collector) == 1.0);
+    wait_until("the collector to let the dead stream go", both.saturating_sub(began.elapsed()), || {
+        streams(&collector) == 1.0
+    });
+    println!("the collector let the dead stream go within {:?}", began.elapsed());
     assert_eq!(collector.page().sum("loki_events_total", &labels), lines as f64);
 }
 

@@ -13,7 +13,7 @@ use muster::v1::RunStatus;
 use muster::v1::collector_message::Kind as Down;
 use muster::v1::verdict::Outcome;
 use support::agent::{Agent, AgentOptions, state_dir, write_config};
-use support::canary::{Canary, find_in_folder};
+use support::canary::{Canary, count_in_folder, find_in_folder};
 use support::collector::{Collector, CollectorOptions, muster};
 use support::live_project::line;
 use support::raw_agent::{Identity, RawAgent, Refusal, run_finished};
@@ -127,6 +127,8 @@ fn canary_secrets_in_every_file_never_leave_the_project() {
         support::copy_folder(&fixture(&format!("{tool}/{tree}")), &project);
         canary.plant(&project);
     }
+    let planted = count_in_folder(&home, &canary.secret) + count_in_folder(&home, &canary.prose);
+    assert!(planted >= 80, "only {planted} files have a canary: the search proves nothing");
     let collector = Collector::spawn(&folder.path().join("collector"), CollectorOptions::default());
     let (token, _) = create_token(&collector, "red");
     let token_file = folder.path().join("token");

@@ -29,7 +29,7 @@ pub enum AgentCommand {
     Preview(preview::PreviewArgs),
 }
 
-/// What `run` and `preview` are told; the same settings stand in [agent] of the configuration file.
+/// What `run` and `preview` are told; the same settings stand in `[agent]` of the configuration file.
 #[derive(Debug, Clone, Default, Args)]
 pub struct RunArgs {
     /// A project, or a folder of projects up to four levels deep (repeatable)

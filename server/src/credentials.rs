@@ -1,6 +1,6 @@
 //! Who may speak, and for which team.
 //!
-//! Tokens live in `<data_dir>/tokens.json` ([`file`]), as the SHA-256 of their 256-bit secrets. `muster token` edits the
+//! Tokens live in `<data_dir>/tokens.json` ([`mod@file`]), as the SHA-256 of their 256-bit secrets. `muster token` edits the
 //! file while the collector runs; the collector looks at it every second and tells open streams, so that a revoked
 //! token ends its streams within 5 s (reliability.md D1). A file that cannot be read any more leaves the old tokens.
 //!

@@ -164,10 +164,19 @@ impl Canary {
 
 /// The first file below a folder that has these bytes anywhere.
 pub fn find_in_folder(folder: &Path, text: &str) -> Option<PathBuf> {
-    files(folder).into_iter().find(|path| {
-        let bytes = std::fs::read(path).unwrap_or_default();
-        bytes.windows(text.len()).any(|window| window == text.as_bytes())
-    })
+    files(folder).into_iter().find(|path| has(path, text))
+}
+
+/// How many files below a folder have these bytes.
+pub fn count_in_folder(folder: &Path, text: &str) -> usize {
+    files(folder).iter().filter(|path| has(path, text)).count()
+}
+
+fn has(path: &Path, text: &str) -> bool {
+    let bytes = std::fs::read(path).unwrap_or_default();
+    let (first, len) = (text.as_bytes()[0], text.len());
+    let begins = bytes.iter().enumerate().filter(|(_, b)| **b == first);
+    begins.map(|(at, _)| at).any(|at| bytes[at..].starts_with(text.as_bytes()) && at + len <= bytes.len())
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {

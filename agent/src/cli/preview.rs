@@ -20,7 +20,7 @@ mod words;
 /// Flags of `agent preview`.
 #[derive(Debug, Args)]
 pub struct PreviewArgs {
-    /// Projects or folders of projects (default: what [agent] watches)
+    /// Projects or folders of projects (default: what `[agent]` watches)
     paths: Vec<PathBuf>,
     /// Configuration file
     #[arg(long, value_name = "FILE", env = "MUSTER_CONFIG")]
