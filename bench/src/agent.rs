@@ -1,13 +1,13 @@
 //! Idle agent, lines tailed a second, time from a line to the collector's page.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use muster::page::PageError;
 
 use crate::collector::{started, wait};
 use crate::process::{Measured, sibling};
@@ -93,14 +93,10 @@ fn tail(args: &AgentArgs) -> anyhow::Result<()> {
     let cpu_before = agent.usage()?.cpu_seconds;
     let begun = started();
     file.write_all(text.as_bytes())?;
-    while read_value(&page, "loki_events_total")? < args.lines as f64 {
+    while read_sum(&page, "loki_events_total")? < args.lines as f64 {
         wait(Duration::from_millis(50));
         if begun.elapsed() > Duration::from_secs(120) {
-            bail!(
-                "only {} of {} lines after two minutes",
-                read_value(&page, "loki_events_total")?,
-                args.lines
-            );
+            bail!("only {} of {} lines after two minutes", read_sum(&page, "loki_events_total")?, args.lines);
         }
     }
     let seconds = begun.elapsed().as_secs_f64();
@@ -128,7 +124,7 @@ fn latency(args: &AgentArgs) -> anyhow::Result<()> {
         wait(Duration::from_millis(137));
         let begun = started();
         writeln!(file, "{}", line(n as u64))?;
-        while read_value(&page, "loki_events_total")? < (n + 1) as f64 {
+        while read_sum(&page, "loki_events_total")? < (n + 1) as f64 {
             wait(Duration::from_millis(2));
             if begun.elapsed() > Duration::from_secs(30) {
                 bail!("line {n} did not reach the collector's page");
@@ -158,13 +154,19 @@ fn line(n: u64) -> String {
     )
 }
 
-/// The value of the first sample of a family on a page; 0 when it is not there yet.
-fn read_value(address: &str, family: &str) -> anyhow::Result<f64> {
-    let mut stream = TcpStream::connect(address)?;
-    write!(stream, "GET /metrics?name[]={family} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
-    let mut page = String::new();
-    stream.read_to_string(&mut page)?;
-    let sample = page.lines().find(|l| l.starts_with(family) && !l.starts_with('#'));
-    sample
-        .map_or(Ok(0.0), |l| l.rsplit(' ').next().unwrap_or("0").parse().context("a value that is no number"))
+/// The sum of the samples of a family on a page; 0 when it is not there yet.
+pub fn read_sum(address: &str, family: &str) -> anyhow::Result<f64> {
+    let page = match muster::page::get(address, &format!("/metrics?name[]={family}")) {
+        Ok(page) => page,
+        // The collector is reading its journal.
+        Err(PageError::Status { status: 503, .. }) => return Ok(0.0),
+        Err(error) => return Err(error.into()),
+    };
+    let is_sample = |line: &&str| line.strip_prefix(family).is_some_and(|rest| rest.starts_with([' ', '{']));
+    page.lines()
+        .filter(is_sample)
+        .map(|line| {
+            line.rsplit(' ').next().unwrap_or("0").parse::<f64>().context("a value that is no number")
+        })
+        .sum()
 }

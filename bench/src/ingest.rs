@@ -1,7 +1,11 @@
 //! Bare service, collector without sync, collector: interleaved, best of three.
 
+use std::time::Duration;
+
 use clap::Args;
 
+use crate::agent::read_sum;
+use crate::collector::{started, wait};
 use crate::load::{self, LoadArgs};
 use crate::process::{Measured, sibling};
 
@@ -98,20 +102,35 @@ fn one(kind: Kind, streams: usize, batch_events: u64, args: &IngestArgs) -> anyh
         seconds: args.seconds,
         warm_up_seconds: 1.5,
     };
-    let mut edges = Vec::new();
-    let measured = load::measure(&load, || edges.push(server.usage()))?;
-    let mut edges = edges.into_iter();
-    let (Some(before), Some(after)) = (edges.next().transpose()?, edges.next().transpose()?) else {
-        anyhow::bail!("the window had no two edges");
-    };
+    let before = server.usage()?;
+    let measured = load::measure(&load, || ())?;
     anyhow::ensure!(measured.failed_streams == 0, "{} streams failed", measured.failed_streams);
-    let cpu_seconds = after.cpu_seconds - before.cpu_seconds;
+    // A batch is done when it is in the series; the bare service has none.
+    let behind_seconds = match kind {
+        Kind::Bare => 0.0,
+        Kind::Unsynced | Kind::Durable => until_aggregated(&server.address("http")?, measured.events_total)?,
+    };
+    let cpu_seconds = server.usage()?.cpu_seconds - before.cpu_seconds;
+    let resident_bytes = server.usage()?.resident_bytes;
     Ok(Cell {
-        events_per_second: measured.events as f64 / measured.seconds,
-        cpu_seconds_per_million: cpu_seconds / (measured.events as f64 / 1e6),
+        events_per_second: measured.events_total as f64 / (measured.seconds_total + behind_seconds),
+        cpu_seconds_per_million: cpu_seconds / (measured.events_total as f64 / 1e6),
         ack_p50_ms: measured.ack_p50_ms,
         ack_p99_ms: measured.ack_p99_ms,
-        resident_mib: after.resident_bytes as f64 / f64::from(1 << 20),
+        resident_mib: resident_bytes as f64 / f64::from(1 << 20),
         bytes_per_event: measured.bytes_per_event,
     })
+}
+
+/// Waits until the page has counted `events`; answers for how long.
+fn until_aggregated(page: &str, events: u64) -> anyhow::Result<f64> {
+    let begun = started();
+    loop {
+        let applied = read_sum(page, "muster_events_applied_total")?;
+        if applied >= events as f64 {
+            return Ok(begun.elapsed().as_secs_f64());
+        }
+        anyhow::ensure!(begun.elapsed().as_secs() < 120, "only {applied} of {events} events are aggregated");
+        wait(Duration::from_millis(20));
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use clap::Args;
@@ -10,7 +10,7 @@ use muster::v1;
 use muster::v1::agent_message::Kind as Up;
 use muster::v1::collector_client::CollectorClient;
 use muster::v1::collector_message::Kind as Down;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::{Instant, sleep};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Endpoint;
@@ -43,10 +43,6 @@ pub struct LoadArgs {
 /// What was measured on the side of the load.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Measured {
-    /// Events acknowledged in the window.
-    pub events: u64,
-    /// The window.
-    pub seconds: f64,
     /// Median time from sending a batch to its verdict.
     pub ack_p50_ms: f64,
     /// 99th percentile of it.
@@ -55,15 +51,25 @@ pub struct Measured {
     pub bytes_per_event: f64,
     /// Streams that ended early.
     pub failed_streams: u64,
+    /// Events acknowledged in all, warm-up included.
+    pub events_total: u64,
+    /// Seconds from the first stream to the last acknowledgement.
+    pub seconds_total: f64,
 }
 
-#[derive(Default)]
 struct Shared {
+    /// A few connect at once: the load is one thread.
+    connecting: Semaphore,
+    welcomed: AtomicU64,
+    go: Notify,
     acked: AtomicU64,
     failed: AtomicU64,
-    measuring: std::sync::atomic::AtomicBool,
-    stop: std::sync::atomic::AtomicBool,
+    measuring: AtomicBool,
+    stop: AtomicBool,
 }
+
+/// Connections that are being made at the same time.
+const CONNECTING_MAX: usize = 16;
 
 /// Runs and prints.
 pub fn run(args: &LoadArgs) -> anyhow::Result<()> {
@@ -76,22 +82,35 @@ pub fn run(args: &LoadArgs) -> anyhow::Result<()> {
 pub fn measure<T>(args: &LoadArgs, mut at_edges: impl FnMut() -> T) -> anyhow::Result<Measured> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared {
+            connecting: Semaphore::new(CONNECTING_MAX),
+            welcomed: AtomicU64::new(0),
+            go: Notify::new(),
+            acked: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            measuring: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+        });
         let mut agents = Vec::with_capacity(args.streams);
         for number in 0..args.streams {
             let template = Template::new(number, args.batch_events)?;
             agents.push(tokio::spawn(agent(number, args.clone(), template, shared.clone())));
         }
+        // A storm of connections is not what is measured: all are welcomed before the first batch.
+        while shared.welcomed.load(Ordering::Relaxed) < args.streams as u64 {
+            anyhow::ensure!(shared.failed.load(Ordering::Relaxed) == 0, "a stream was not welcomed");
+            sleep(Duration::from_millis(10)).await;
+        }
+        let first = Instant::now();
+        shared.go.notify_waiters();
         sleep(Duration::from_secs_f64(args.warm_up_seconds)).await;
         at_edges();
         shared.measuring.store(true, Ordering::Relaxed);
-        let (before, begun) = (shared.acked.load(Ordering::Relaxed), Instant::now());
         sleep(Duration::from_secs_f64(args.seconds)).await;
         shared.measuring.store(false, Ordering::Relaxed);
-        let (events, seconds) =
-            (shared.acked.load(Ordering::Relaxed) - before, begun.elapsed().as_secs_f64());
         at_edges();
         shared.stop.store(true, Ordering::Relaxed);
+        let seconds_total = first.elapsed().as_secs_f64();
         let mut latencies = Vec::new();
         for agent in agents {
             // A stream that is stuck is not waited for.
@@ -105,12 +124,12 @@ pub fn measure<T>(args: &LoadArgs, mut at_edges: impl FnMut() -> T) -> anyhow::R
         };
         let batch = Template::new(0, args.batch_events)?.batch(1);
         Ok(Measured {
-            events,
-            seconds,
             ack_p50_ms: percentile(0.5),
             ack_p99_ms: percentile(0.99),
             bytes_per_event: batch.batch.len() as f64 / args.batch_events as f64,
             failed_streams: shared.failed.load(Ordering::Relaxed),
+            events_total: shared.acked.load(Ordering::Relaxed),
+            seconds_total,
         })
     })
 }
@@ -122,8 +141,10 @@ async fn agent(
     shared: Arc<Shared>,
 ) -> anyhow::Result<Vec<f64>> {
     let ended = stream(number, &args, &template, &shared).await;
-    if ended.is_err() {
-        shared.failed.fetch_add(1, Ordering::Relaxed);
+    if let Err(error) = &ended
+        && shared.failed.fetch_add(1, Ordering::Relaxed) == 0
+    {
+        println!("stream {number} failed: {error:#}");
     }
     ended
 }
@@ -134,6 +155,7 @@ async fn stream(
     template: &Template,
     shared: &Shared,
 ) -> anyhow::Result<Vec<f64>> {
+    let mut turn = Some(shared.connecting.acquire().await?);
     let channel = Endpoint::from_shared(args.server.clone())?.tcp_nodelay(true).connect().await?;
     let mut client = CollectorClient::new(channel);
     let (outbox, messages) = mpsc::channel(args.in_flight + 2);
@@ -153,7 +175,13 @@ async fn stream(
     let mut latencies = Vec::new();
     while let Some(message) = inbound.message().await? {
         match message.kind {
-            Some(Down::Welcome(welcome)) => next = welcome.high_water_mark + 1,
+            Some(Down::Welcome(welcome)) => {
+                next = welcome.high_water_mark + 1;
+                let go = shared.go.notified();
+                shared.welcomed.fetch_add(1, Ordering::Relaxed);
+                drop(turn.take());
+                go.await;
+            }
             Some(Down::Verdict(verdict)) => {
                 while let Some(&(last, at)) = sent.front().filter(|(last, _)| *last <= verdict.durable_seq) {
                     sent.pop_front();
