@@ -1,14 +1,51 @@
-//! Unknown keys in a configuration file: where they stand, and which known key they are most like.
+//! The configuration file: where it is, reading it within a bound, and unknown keys.
 //!
 //! An unknown key is always an error: a misspelt `retention_byts_max` that is passed over in silence is found when the
 //! disk is full.
 
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
 /// A spelling this much alike is worth naming (Jaro-Winkler, 0 to 1).
 const LIKENESS_MIN: f64 = 0.75;
+
+/// A configuration is a page of text; more is a mistake and is not read into memory.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Looks a variable up as a path; an empty one is as good as none.
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<PathBuf>;
+
+/// [`Environment`] of this process.
+pub fn process_environment(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+/// The first of the usual places that has a configuration file: XDG's, then the system's.
+pub fn default_file(environment: Environment<'_>) -> Option<PathBuf> {
+    let home = environment("XDG_CONFIG_HOME").or_else(|| Some(environment("HOME")?.join(".config")));
+    let places = [home.map(|h| h.join("muster/muster.toml")), Some(PathBuf::from("/etc/muster/muster.toml"))];
+    places.into_iter().flatten().find(|path| path.is_file())
+}
+
+/// Where `part` (`server`, `agent`) keeps its state unless told otherwise: systemd's place, then XDG's.
+pub fn default_state_dir(environment: Environment<'_>, part: &str) -> PathBuf {
+    if let Some(state) = environment("STATE_DIRECTORY") {
+        return state;
+    }
+    let state = environment("XDG_STATE_HOME").or_else(|| Some(environment("HOME")?.join(".local/state")));
+    state.unwrap_or_else(|| PathBuf::from("/var/lib")).join("muster").join(part)
+}
+
+/// The text of a configuration file.
+pub fn read_file(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(FILE_BYTES_MAX).read_to_string(&mut text)?;
+    Ok(text)
+}
 
 /// A key that nobody reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +93,7 @@ pub fn first_unknown_key(text: &str, section: &[&str], known: &[&str]) -> Option
 }
 
 /// The known word that `given` is most like, if any is like it.
-pub fn nearest<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
+fn nearest<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
     let scored = known.iter().map(|candidate| (strsim::jaro_winkler(given, candidate), *candidate));
     scored
         .filter(|(score, _)| *score >= LIKENESS_MIN)

@@ -8,7 +8,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use crate::config::{self, AgentConfig, ConfigError, Overrides};
+use muster::settings;
+
+use crate::config::{AgentConfig, ConfigError, Overrides};
 
 mod page;
 mod preview;
@@ -61,7 +63,7 @@ pub struct RunArgs {
 impl RunArgs {
     /// Flags, variables, file and defaults as one checked configuration.
     pub fn resolve(&self) -> Result<AgentConfig, ConfigError> {
-        let path = self.config.clone().or_else(|| config::default_config_path(&config::environment));
+        let path = self.config.clone().or_else(|| settings::default_file(&settings::process_environment));
         let overrides = Overrides {
             server: self.server.clone(),
             watch: self.watch.clone(),
@@ -72,7 +74,7 @@ impl RunArgs {
             metrics_listen: self.metrics_listen.clone(),
             insecure: self.insecure,
         };
-        AgentConfig::load(path.as_deref(), overrides, &config::environment)
+        AgentConfig::load(path.as_deref(), overrides, &settings::process_environment)
     }
 }
 

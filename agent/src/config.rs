@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use muster::credential::{Token, TokenError};
-use muster::settings::{UnknownKey, first_unknown_key};
+use muster::settings::{self, Environment, UnknownKey, first_unknown_key};
 use serde::Deserialize;
 use tonic::transport::Uri;
 
@@ -22,8 +22,6 @@ use crate::uplink::{ServerConfig, TokenSource};
 pub const METRICS_LISTEN_DEFAULT: &str = "127.0.0.1:9465";
 /// How often everything is looked at, whatever the notifications say.
 pub const RESCAN_INTERVAL_DEFAULT: Duration = Duration::from_secs(60);
-/// A configuration is a page of text; more is a mistake and is not read into memory.
-const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// A checked configuration of the agent.
 #[derive(Debug, Clone)]
@@ -164,9 +162,12 @@ impl AgentConfig {
     pub fn load(
         path: Option<&Path>,
         overrides: Overrides,
-        environment: &dyn Fn(&str) -> Option<PathBuf>,
+        environment: Environment<'_>,
     ) -> Result<Self, ConfigError> {
-        let text = path.map(read_bounded).transpose()?.unwrap_or_default();
+        let read = |path: &Path| {
+            settings::read_file(path).map_err(|source| ConfigError::Io { path: path.to_owned(), source })
+        };
+        let text = path.map(read).transpose()?.unwrap_or_default();
         Self::parse(&text, overrides, environment)
     }
 
@@ -174,7 +175,7 @@ impl AgentConfig {
     pub fn parse(
         text: &str,
         overrides: Overrides,
-        environment: &dyn Fn(&str) -> Option<PathBuf>,
+        environment: Environment<'_>,
     ) -> Result<Self, ConfigError> {
         for (section, known) in [
             (&[][..], &SECTIONS[..]),
@@ -195,13 +196,13 @@ impl RawAgent {
     fn validate(
         self,
         overrides: Overrides,
-        environment: &dyn Fn(&str) -> Option<PathBuf>,
+        environment: Environment<'_>,
     ) -> Result<AgentConfig, ConfigError> {
         let state_dir = overrides
             .state_dir
             .clone()
             .or(self.state_dir.clone())
-            .unwrap_or_else(|| default_state_dir(environment));
+            .unwrap_or_else(|| settings::default_state_dir(environment, "agent"));
         let metrics_listen = overrides.metrics_listen.clone().or(self.metrics_listen.clone());
         let rescan_interval = match self.rescan_interval_seconds {
             None => RESCAN_INTERVAL_DEFAULT,
@@ -274,26 +275,6 @@ impl RawSpool {
 /// Two segments: with less, nothing could ever be dropped without dropping all.
 const SPOOL_BYTES_MIN: u64 = 32 << 20;
 
-/// The first of the usual places that has a file: XDG's, then the system's.
-pub fn default_config_path(environment: &dyn Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
-    let home = environment("XDG_CONFIG_HOME").or_else(|| Some(environment("HOME")?.join(".config")));
-    let places = [home.map(|h| h.join("muster/muster.toml")), Some(PathBuf::from("/etc/muster/muster.toml"))];
-    places.into_iter().flatten().find(|path| path.is_file())
-}
-
-/// A variable as a path; an empty one is as good as none.
-pub fn environment(name: &str) -> Option<PathBuf> {
-    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
-}
-
-fn default_state_dir(environment: &dyn Fn(&str) -> Option<PathBuf>) -> PathBuf {
-    if let Some(state) = environment("STATE_DIRECTORY") {
-        return state;
-    }
-    let state = environment("XDG_STATE_HOME").or_else(|| Some(environment("HOME")?.join(".local/state")));
-    state.unwrap_or_else(|| PathBuf::from("/var/lib")).join("muster/agent")
-}
-
 fn parse_server(address: &str) -> Result<Uri, ConfigError> {
     let with_scheme = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
     let uri: Option<Uri> = with_scheme.parse().ok();
@@ -327,15 +308,6 @@ fn listen_address(text: &str) -> Result<Option<SocketAddr>, ConfigError> {
 
 fn invalid<T>(setting: &'static str, problem: String) -> Result<T, ConfigError> {
     Err(ConfigError::Invalid { setting, problem })
-}
-
-fn read_bounded(path: &Path) -> Result<String, ConfigError> {
-    use io::Read;
-    let io_error = |source| ConfigError::Io { path: path.to_owned(), source };
-    let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(io_error)?;
-    file.take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(io_error)?;
-    Ok(text)
 }
 
 #[cfg(test)]

@@ -15,14 +15,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use muster::settings::{self, UnknownKey};
+
 pub use limits::Limits;
 
 /// Where agents connect unless told otherwise (the port of OTLP/gRPC, which is served there as well).
 pub const GRPC_LISTEN_DEFAULT: &str = "127.0.0.1:4317";
 /// Where pages are read unless told otherwise (the port of Prometheus exporters of OpenTelemetry).
 pub const HTTP_LISTEN_DEFAULT: &str = "127.0.0.1:9464";
-/// A configuration is a page of text; more is a mistake and is not read into memory.
-const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// A checked configuration of the collector.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,15 +122,11 @@ pub enum ConfigError {
     #[error("configuration is not valid TOML: {0}")]
     Syntax(String),
     /// A key that nobody reads.
-    #[error("line {line}: unknown key `{key}`{}", keys::hint(nearest.as_deref()))]
-    UnknownKey {
-        /// Where it stands, from 1.
-        line: usize,
-        /// The key with its section.
-        key: String,
-        /// The known key that it is most like.
-        nearest: Option<String>,
-    },
+    #[error("{0}")]
+    UnknownKey(UnknownKey),
+    /// The section of the agent, as the agent says.
+    #[error(transparent)]
+    Agent(agent::config::ConfigError),
     /// A value that cannot be used.
     #[error("{setting}: {problem}")]
     Invalid {
@@ -150,7 +146,10 @@ impl Config {
 
     /// Reads and checks a file; `None` is an empty one.
     pub fn load(path: Option<&Path>, overrides: &Overrides) -> Result<Self, ConfigError> {
-        let text = path.map(read_bounded).transpose()?.unwrap_or_default();
+        let read = |path: &Path| {
+            settings::read_file(path).map_err(|source| ConfigError::Io { path: path.to_owned(), source })
+        };
+        let text = path.map(read).transpose()?.unwrap_or_default();
         Self::parse(&text, overrides)
     }
 
@@ -186,34 +185,4 @@ impl Config {
         }
         Ok(())
     }
-}
-
-/// The first of the usual places that has a file: XDG's, then the system's.
-pub fn default_config_path(environment: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
-    let home = environment("XDG_CONFIG_HOME").or_else(|| Some(environment("HOME")?.join(".config")));
-    let places = [home.map(|h| h.join("muster/muster.toml")), Some(PathBuf::from("/etc/muster/muster.toml"))];
-    places.into_iter().flatten().find(|path| path.is_file())
-}
-
-/// Where the collector keeps its data unless told otherwise: systemd's place, then XDG's.
-pub(crate) fn default_data_dir(environment: impl Fn(&str) -> Option<PathBuf>) -> PathBuf {
-    if let Some(state) = environment("STATE_DIRECTORY") {
-        return state;
-    }
-    let state = environment("XDG_STATE_HOME").or_else(|| Some(environment("HOME")?.join(".local/state")));
-    state.unwrap_or_else(|| PathBuf::from("/var/lib")).join("muster/server")
-}
-
-/// A variable as a path; an empty one is as good as none.
-pub fn environment(name: &str) -> Option<PathBuf> {
-    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
-}
-
-fn read_bounded(path: &Path) -> Result<String, ConfigError> {
-    use io::Read;
-    let io_error = |source| ConfigError::Io { path: path.to_owned(), source };
-    let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(io_error)?;
-    file.take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(io_error)?;
-    Ok(text)
 }

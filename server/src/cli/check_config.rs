@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use super::{Failure, print};
-use crate::config::{Config, Overrides, default_config_path, environment};
+use agent::config::{AgentConfig, Overrides as AgentOverrides};
+use muster::settings;
+
+use crate::config::{Config, ConfigError, Overrides};
 
 /// Arguments of `muster check-config`.
 #[derive(Debug, clap::Args)]
@@ -14,9 +17,13 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
-    let Some(path) = arguments.file.or_else(|| default_config_path(environment)) else {
+    let Some(path) = arguments.file.or_else(|| settings::default_file(&settings::process_environment)) else {
         return print("no configuration file: the defaults are in use\n");
     };
-    Config::load(Some(&path), &Overrides::default())?;
+    let config = Config::load(Some(&path), &Overrides::default())?;
+    if config.others.agent.is_some() {
+        AgentConfig::load(Some(&path), AgentOverrides::default(), &settings::process_environment)
+            .map_err(|error| Failure::Config(ConfigError::Agent(error)))?;
+    }
     print(&format!("{} is valid\n", path.display()))
 }

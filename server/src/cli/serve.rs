@@ -11,9 +11,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use muster::clock::{Clock, SystemClock};
+use muster::settings;
 
 use super::Failure;
-use crate::config::{Config, Overrides, default_config_path, environment};
+use crate::config::{Config, Overrides};
 use crate::figures::Reload;
 use crate::serve::{RunError, Server};
 use crate::telemetry::{self, LogFormat, LogReload};
@@ -64,7 +65,7 @@ impl Arguments {
             log: self.log.clone(),
             unsafe_no_sync: self.unsafe_no_sync,
         };
-        let path = self.config.clone().or_else(|| default_config_path(environment));
+        let path = self.config.clone().or_else(|| settings::default_file(&settings::process_environment));
         Ok(Config::load(path.as_deref(), &overrides)?)
     }
 }

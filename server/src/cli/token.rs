@@ -8,10 +8,11 @@ use jiff::Timestamp;
 use muster::clock::{Clock, SystemClock};
 use muster::credential::Token;
 use muster::ids::Team;
+use muster::settings;
 use serde_json::json;
 
 use super::{Failure, print};
-use crate::config::{Config, Overrides, default_config_path, environment};
+use crate::config::{Config, Overrides};
 use crate::credentials::{TokenFile, TokenRecord};
 
 /// Arguments of `muster token`.
@@ -50,7 +51,7 @@ enum Command {
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     let overrides = Overrides { data_dir: arguments.data_dir, ..Default::default() };
-    let path = arguments.config.or_else(|| default_config_path(environment));
+    let path = arguments.config.or_else(|| settings::default_file(&settings::process_environment));
     let data_dir = Config::load(path.as_deref(), &overrides)?.data_dir;
     let now = SystemClock::new().wall();
     match arguments.command {

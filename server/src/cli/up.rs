@@ -8,9 +8,10 @@ use agent::cli::Shutdown;
 use agent::config::{AgentConfig, Overrides as AgentOverrides};
 use agent::runtime::Agent;
 use muster::clock::{Clock, SystemClock};
+use muster::settings;
 
 use super::{Failure, print};
-use crate::config::{Config, Overrides, environment};
+use crate::config::{Config, Overrides};
 use crate::demo::{Demo, RunningDemo};
 use crate::serve::Server;
 use crate::telemetry::{self, LogFormat};
@@ -130,11 +131,12 @@ fn agent_config(
         metrics_listen: Some(arguments.metrics_listen.clone()),
         ..AgentOverrides::default()
     };
-    AgentConfig::load(None, overrides, &environment).map_err(Failure::other)
+    AgentConfig::load(None, overrides, &settings::process_environment).map_err(Failure::other)
 }
 
 fn default_dir(demo: bool) -> PathBuf {
-    let state = environment("XDG_STATE_HOME").or_else(|| Some(environment("HOME")?.join(".local/state")));
+    let state = settings::process_environment("XDG_STATE_HOME")
+        .or_else(|| Some(settings::process_environment("HOME")?.join(".local/state")));
     let state = state.unwrap_or_else(std::env::temp_dir).join("muster");
     state.join(if demo { "demo" } else { "up" })
 }

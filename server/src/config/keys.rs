@@ -1,15 +1,11 @@
-//! Unknown keys: where they stand and which known one they are most like.
+//! The keys that the collector knows.
 
-use toml::de::{DeTable, DeValue};
+use muster::settings::first_unknown_key;
 
 use super::ConfigError;
 
-/// A spelling this much alike is worth naming (Jaro-Winkler, 0 to 1).
-const LIKENESS_MIN: f64 = 0.75;
-
-/// Keys of the file's top level. `true`: the section is checked by its owner, not here.
-const SECTIONS: [(&str, bool); 4] =
-    [("server", false), ("agent", true), ("history", true), ("destination", true)];
+/// Keys of the file's top level; the sections of others are checked by their owners.
+const SECTIONS: [&str; 4] = ["server", "agent", "history", "destination"];
 
 const SERVER: [&str; 9] = [
     "grpc_listen",
@@ -37,52 +33,13 @@ const JOURNAL: [&str; 5] =
 
 /// Refuses the first key that nobody reads. Text that is no TOML passes: serde reports it with its place.
 pub(super) fn check(text: &str) -> Result<(), ConfigError> {
-    let Ok(document) = DeTable::parse(text) else { return Ok(()) };
-    let sections = SECTIONS.map(|(name, _)| name);
-    let document = document.get_ref();
-    known_only(text, "", document, &sections)?;
-    let Some(server) = table(document, "server") else { return Ok(()) };
-    known_only(text, "server.", server, &SERVER)?;
-    for (section, prefix, known) in [
-        ("tls", "server.tls.", &TLS[..]),
-        ("limits", "server.limits.", &LIMITS[..]),
-        ("journal", "server.journal.", &JOURNAL[..]),
-    ] {
-        if let Some(inner) = table(server, section) {
-            known_only(text, prefix, inner, known)?;
-        }
-    }
-    Ok(())
-}
-
-/// What an error says after the unknown key.
-pub(super) fn hint(nearest: Option<&str>) -> String {
-    nearest.map(|key| format!("; did you mean `{key}`?")).unwrap_or_default()
-}
-
-fn table<'a>(parent: &'a DeTable<'_>, name: &str) -> Option<&'a DeTable<'a>> {
-    match parent.get(name)?.get_ref() {
-        DeValue::Table(inner) => Some(inner),
-        _ => None,
-    }
-}
-
-fn known_only(text: &str, prefix: &str, table: &DeTable<'_>, known: &[&str]) -> Result<(), ConfigError> {
-    let mut unknown: Vec<_> = table.keys().filter(|key| !known.contains(&key.get_ref().as_ref())).collect();
-    unknown.sort_by_key(|key| key.span().start);
-    let Some(key) = unknown.first() else { return Ok(()) };
-    let before = text.get(..key.span().start).unwrap_or_default();
-    Err(ConfigError::UnknownKey {
-        line: before.bytes().filter(|b| *b == b'\n').count() + 1,
-        key: format!("{prefix}{}", key.get_ref()),
-        nearest: nearest(key.get_ref(), known).map(str::to_owned),
-    })
-}
-
-fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
-    let scored = known.iter().map(|candidate| (strsim::jaro_winkler(key, candidate), *candidate));
-    scored
-        .filter(|(score, _)| *score >= LIKENESS_MIN)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, name)| name)
+    let sections: [(&[&str], &[&str]); 5] = [
+        (&[], &SECTIONS),
+        (&["server"], &SERVER),
+        (&["server", "tls"], &TLS),
+        (&["server", "limits"], &LIMITS),
+        (&["server", "journal"], &JOURNAL),
+    ];
+    let unknown = sections.into_iter().find_map(|(section, known)| first_unknown_key(text, section, known));
+    unknown.map_or(Ok(()), |key| Err(ConfigError::UnknownKey(key)))
 }

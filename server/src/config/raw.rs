@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use muster::settings;
+
 use super::limits::{COUNT_RANGE, SNAPSHOT_SECONDS_RANGE};
 use super::{
     Config, ConfigError, GRPC_LISTEN_DEFAULT, HTTP_LISTEN_DEFAULT, JournalSettings, Limits, OtherSections,
-    Overrides, TlsFiles, default_data_dir, environment,
+    Overrides, TlsFiles,
 };
 
 /// One segment: large enough that rotation is rare, small enough that retention is fine-grained.
@@ -92,7 +94,10 @@ impl File {
                 .or(server.http_listen)
                 .unwrap_or_else(|| default_address(HTTP_LISTEN_DEFAULT)),
             otlp_http_listen: over.otlp_http_listen.or(server.otlp_http_listen),
-            data_dir: over.data_dir.or(server.data_dir).unwrap_or_else(|| default_data_dir(environment)),
+            data_dir: over
+                .data_dir
+                .or(server.data_dir)
+                .unwrap_or_else(|| settings::default_state_dir(&settings::process_environment, "server")),
             tls: server.tls.map(Tls::validate).transpose()?,
             insecure: over.insecure || server.insecure,
             log: log_directives(over.log.or(server.log).unwrap_or_else(|| LOG_DEFAULT.to_owned()))?,
