@@ -113,4 +113,21 @@ mod tests {
         assert_eq!(first_unknown_key(text, &["agent"], &["server", "wach"]), None);
         assert_eq!(first_unknown_key(text, &["server"], &[]), None);
     }
+
+    #[test]
+    fn the_data_has_its_place_by_systemd_then_xdg_then_home() {
+        let from = |pairs: &'static [(&str, &str)]| {
+            move |name: &str| {
+                pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| PathBuf::from(value))
+            }
+        };
+        let dir = default_state_dir(&from(&[("STATE_DIRECTORY", "/s"), ("HOME", "/h")]), "server");
+        assert_eq!(dir, PathBuf::from("/s"));
+        let dir = default_state_dir(&from(&[("XDG_STATE_HOME", "/x"), ("HOME", "/h")]), "server");
+        assert_eq!(dir, PathBuf::from("/x/muster/server"));
+        assert_eq!(
+            default_state_dir(&from(&[("HOME", "/h")]), "server"),
+            PathBuf::from("/h/.local/state/muster/server")
+        );
+    }
 }

@@ -4,6 +4,8 @@
 //! names a source that is there, and how many events they hold. The walk reads tags and lengths alone, keeps nothing
 //! and allocates nothing, so that a hostile length can cost nothing.
 
+use Field::{Bytes, Fixed64, Message, Varint, Varints};
+
 use super::BatchError;
 use crate::limits::{BATCH_BYTES_MAX, BATCH_EVENTS_MAX, SOURCES_MAX, TEXT_BYTES_MAX, TEXTS_MAX};
 
@@ -43,7 +45,7 @@ pub fn check(bytes: &[u8]) -> Result<BatchHead, BatchError> {
             }
             (field::SOURCES, Value::Bytes(source)) => {
                 sources += 1;
-                scalars_only(source)?;
+                message(source, SOURCE)?;
             }
             (field::EVENTS, Value::Bytes(event)) => {
                 head.event_count += 1;
@@ -71,15 +73,84 @@ fn bound(what: &'static str, count: usize, max: usize) -> Result<(), BatchError>
     if count > max { Err(BatchError::TooMany { what, count, max }) } else { Ok(()) }
 }
 
-/// A source holds numbers alone.
-fn scalars_only(bytes: &[u8]) -> Result<(), BatchError> {
+/// Checks a message against what its fields must be. Fields that are not in `shape` are a newer agent's.
+fn message(bytes: &[u8], shape: &[Field]) -> Result<(), BatchError> {
     let mut walk = Walk { bytes };
     while let Some((number, value)) = walk.next_field()? {
-        if (1..=8).contains(&number) && !matches!(value, Value::Number(_)) {
-            return Err(BatchError::Malformed("source field with the wrong wire type"));
+        let Some(field) = usize::try_from(number - 1).ok().and_then(|index| shape.get(index)) else {
+            continue;
+        };
+        match (field, value) {
+            (Field::Varint, Value::Number(_))
+            | (Field::Fixed64, Value::Fixed64)
+            | (Field::Bytes, Value::Bytes(_)) => {}
+            (Field::Varints, Value::Number(_)) => {}
+            (Field::Varints, Value::Bytes(packed)) => varints(packed)?,
+            (Field::Message(inner), Value::Bytes(bytes)) => message(bytes, inner)?,
+            _ => return Err(BatchError::Malformed("known field with the wrong wire type")),
         }
     }
     Ok(())
+}
+
+fn varints(packed: &[u8]) -> Result<(), BatchError> {
+    let mut walk = Walk { bytes: packed };
+    while !walk.bytes.is_empty() {
+        walk.varint()?;
+    }
+    Ok(())
+}
+
+/// What a field must be on the wire, by `proto/muster/v1/event.proto`.
+enum Field {
+    Varint,
+    Fixed64,
+    Bytes,
+    /// A repeated number, packed or not.
+    Varints,
+    Message(&'static [Field]),
+}
+
+const SOURCE: &[Field] = &[Varint, Varint, Varint, Varint, Varint, Varint, Varint, Varint];
+const ATTRIBUTE: &[Field] = &[Varint, Varint, Varint, Fixed64, Varint];
+/// Kinds whose fields are all varints, by how many there are.
+const VARINTS: [&[Field]; 12] = [
+    &[],
+    &[Varint],
+    &[Varint, Varint],
+    &[Varint, Varint, Varint],
+    &[Varint, Varint, Varint, Varint],
+    &[Varint, Varint, Varint, Varint, Varint],
+    &[Varint, Varint, Varint, Varint, Varint, Varint],
+    &[Varint, Varint, Varint, Varint, Varint, Varint, Varint],
+    &[Varint, Varint, Varint, Varint, Varint, Varint, Varint, Varint],
+    &[Varint, Varint, Varint, Varint, Varint, Varint, Varint, Varint, Varint],
+    &[Varint, Varint, Varint, Varint, Varint, Varint, Varint, Varint, Varint, Varint],
+    &[Varint, Varint, Varint, Varint, Varint, Varint, Varint, Varint, Varint, Varint, Varint],
+];
+
+/// The fields of the kind with this number in `Event.kind`; `None` for one that we do not know.
+fn kind_shape(number: u64) -> Option<&'static [Field]> {
+    Some(match number {
+        4 => &[Varint, Varint, Varint, Fixed64, Varint, Varint, Varint, Varint, Varint],
+        5 => &[Varint, Fixed64, Varint, Varint],
+        6 | 11 => VARINTS[6],
+        7 => VARINTS[10],
+        8 | 10 | 25 => VARINTS[2],
+        9 | 21 => VARINTS[5],
+        12 | 15 | 18 => VARINTS[4],
+        13 | 20 => VARINTS[3],
+        14 | 24 | 29 => VARINTS[1],
+        16 => VARINTS[11],
+        17 => &[Fixed64],
+        19 => &[Varint, Varint, Fixed64, Varint, Varint, Varint, Varint],
+        22 => &[Varint, Varint, Message(ATTRIBUTE), Varint],
+        23 => &[Varint, Bytes, Varint],
+        26 => VARINTS[0],
+        27 => &[Fixed64, Fixed64, Varint],
+        28 => &[Varints, Fixed64],
+        _ => return None,
+    })
 }
 
 /// Walks an event and the message of its kind; answers its source index.
@@ -91,7 +162,13 @@ fn event_source(bytes: &[u8]) -> Result<u64, BatchError> {
             (field::EVENT_SOURCE, Value::Number(n)) => source = n,
             (1 | 3, Value::Number(_)) => {}
             (1..=3, _) => return Err(BatchError::Malformed("event field with the wrong wire type")),
-            (_, _) => {}
+            (kind, value) => {
+                let Some(shape) = kind_shape(kind) else { continue };
+                let Value::Bytes(bytes) = value else {
+                    return Err(BatchError::Malformed("kind of event with the wrong wire type"));
+                };
+                message(bytes, shape)?;
+            }
         }
     }
     Ok(source)
@@ -99,7 +176,8 @@ fn event_source(bytes: &[u8]) -> Result<u64, BatchError> {
 
 enum Value<'a> {
     Number(u64),
-    Fixed,
+    Fixed64,
+    Fixed32,
     Bytes(&'a [u8]),
 }
 
@@ -118,12 +196,12 @@ impl<'a> Walk<'a> {
         }
         let value = match key & 7 {
             0 => Value::Number(self.varint()?),
-            1 => self.take(8).map(|_| Value::Fixed)?,
+            1 => self.take(8).map(|_| Value::Fixed64)?,
             2 => {
                 let len = usize::try_from(self.varint()?).map_err(|_| CUT_SHORT)?;
                 Value::Bytes(self.take(len)?)
             }
-            5 => self.take(4).map(|_| Value::Fixed)?,
+            5 => self.take(4).map(|_| Value::Fixed32)?,
             _ => return Err(BatchError::Malformed("group or unknown wire type")),
         };
         Ok(Some((key >> 3, value)))

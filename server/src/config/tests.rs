@@ -72,15 +72,3 @@ fn a_bound_outside_its_range_is_refused() {
     assert!(refusal("[server.journal]\nsegment_bytes_max = 1\n").contains("segment_bytes_max"));
     assert!(refusal("[server]\nlog = \"info,=,\"\n").contains("server.log"));
 }
-
-#[test]
-fn the_data_has_its_place_by_systemd_then_xdg_then_home() {
-    let from = |pairs: &'static [(&str, &str)]| {
-        move |name: &str| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| PathBuf::from(value))
-    };
-    let dir = default_data_dir(from(&[("STATE_DIRECTORY", "/s"), ("HOME", "/h")]));
-    assert_eq!(dir, PathBuf::from("/s"));
-    let dir = default_data_dir(from(&[("XDG_STATE_HOME", "/x"), ("HOME", "/h")]));
-    assert_eq!(dir, PathBuf::from("/x/muster/server"));
-    assert_eq!(default_data_dir(from(&[("HOME", "/h")])), PathBuf::from("/h/.local/state/muster/server"));
-}
