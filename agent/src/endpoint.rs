@@ -39,11 +39,26 @@ pub struct Page {
 pub struct GuidePlace {
     /// Port on 127.0.0.1.
     pub port: u16,
-    /// Path of the page, `/metrics` unless configured.
-    pub path: String,
-    /// Which setting asks for it, for the warning.
-    pub because: &'static str,
+    path: String,
+    because: &'static str,
 }
+
+impl GuidePlace {
+    /// The page on `port` at `path`; `because` names the setting that asks for it. The path comes from a file that anybody
+    /// may have written: what is not `/` and letters, digits, `.`, `_`, `-` becomes `/metrics`.
+    pub fn new(port: u16, path: &str, because: &'static str) -> Self {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'.' | b'_' | b'-');
+        let is_plain = path.len() > 1
+            && path.len() <= PATH_BYTES_MAX
+            && path.starts_with('/')
+            && path.bytes().all(allowed);
+        let path = if is_plain { path } else { "/metrics" };
+        Self { port, path: path.to_owned(), because }
+    }
+}
+
+/// Longest path of a page.
+const PATH_BYTES_MAX: usize = 128;
 
 /// How long a busy port is left alone before it is tried again.
 const BUSY_PORT_RETRY: Duration = Duration::from_secs(60);
@@ -52,7 +67,7 @@ const BUSY_PORT_RETRY: Duration = Duration::from_secs(60);
 pub async fn serve(listener: TcpListener, path: &str, page: Arc<Page>, mut shutdown: watch::Receiver<bool>) {
     let mut router = Router::new().route("/health", get(health)).route("/status", get(status));
     router = router.route("/metrics", get(metrics_page));
-    if path != "/metrics" && path.starts_with('/') && path != "/health" && path != "/status" {
+    if path != "/metrics" && path != "/health" && path != "/status" {
         router = router.route(path, get(metrics_page));
     }
     let stopped = async move { stopped(&mut shutdown).await };
@@ -68,7 +83,7 @@ pub async fn serve_guide_place(place: GuidePlace, page: Arc<Page>, mut shutdown:
     loop {
         match TcpListener::bind(address).await {
             Ok(listener) => {
-                tracing::info!(%address, path = %place.path, because = place.because, "serving the page where the guide has it");
+                tracing::info!(%address, because = place.because, "serving the page where the guide has it");
                 return serve(listener, &place.path, page, shutdown).await;
             }
             Err(error) if !warned => {
@@ -99,9 +114,8 @@ pub fn loki_guide_place(variable: &dyn Fn(&str) -> Option<String>) -> Option<Gui
             LOKI_PORT_DEFAULT
         }),
     };
-    let path =
-        variable("LOKI_METRICS_PATH").filter(|p| p.starts_with('/')).unwrap_or_else(|| "/metrics".to_owned());
-    Some(GuidePlace { port, path, because: "LOKI_METRICS_ENABLED=true" })
+    let path = variable("LOKI_METRICS_PATH").unwrap_or_else(|| "/metrics".to_owned());
+    Some(GuidePlace::new(port, &path, "LOKI_METRICS_ENABLED=true"))
 }
 
 /// Where Loki Mode's guide has the page.
@@ -161,5 +175,13 @@ mod tests {
             [("LOKI_METRICS_ENABLED", "true"), ("LOKI_METRICS_PORT", "9100"), ("LOKI_METRICS_PATH", "/m")];
         let set = place(&set).expect("enabled");
         assert_eq!((set.port, set.path.as_str()), (9100, "/m"));
+    }
+
+    #[test]
+    fn a_path_that_is_no_plain_path_is_the_usual_one() {
+        for path in ["", "/", "metrics", "/{id", "/a b", "/*all", "/:x", &format!("/{}", "x".repeat(200))] {
+            assert_eq!(GuidePlace::new(1, path, "test").path, "/metrics", "{path:?}");
+        }
+        assert_eq!(GuidePlace::new(1, "/devloop/metrics", "test").path, "/devloop/metrics");
     }
 }

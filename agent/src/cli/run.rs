@@ -1,6 +1,6 @@
 //! `agent run`: the agent in the foreground, until SIGTERM or Ctrl-C.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -66,8 +66,11 @@ impl Shutdown {
 fn init_logging() {
     let filter = std::env::var("MUSTER_LOG").unwrap_or_else(|_| "info".to_owned());
     let filter = tracing_subscriber::EnvFilter::try_new(filter).unwrap_or_else(|_| "info".into());
-    let logs =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false);
     // A second initialisation in one process keeps the first.
     let _ = logs.try_init();
     std::panic::set_hook(Box::new(|panic| {

@@ -54,7 +54,7 @@ impl Agent {
         let settings = sources::devloop::metrics_settings(&found.root);
         if let Some((port, path)) = settings.as_ref().and_then(|settings| settings.prometheus_endpoint()) {
             let because = "DevLoop's agents.json";
-            self.open_guide_place(Some(GuidePlace { port, path: path.to_owned(), because }));
+            self.open_guide_place(Some(GuidePlace::new(port, path, because)));
         }
     }
 
