@@ -3,7 +3,7 @@
 //! One reader takes every durable batch in order, decodes it and gives it to the [`metrics::Aggregate`] and the
 //! [`Fleet`]. Every [`Settings::snapshot_interval`] or [`SNAPSHOT_BYTES`] it saves both together with the journal's
 //! position ([`snapshot`]), and only then lets retention pass: a restart replays only the tail, and counters go on where
-//! they were.
+//! they were. A replay makes no agent heard: gauges of before a restart come back when their agents do.
 //!
 //! | failure | what happens |
 //! |---|---|
@@ -31,7 +31,7 @@ use metrics::{Aggregate, AggregateConfig};
 use muster::clock::Clock;
 use muster::ids::{AgentId, Team};
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 pub use snapshot::{SNAPSHOT_NAME, SnapshotFileError};
 
@@ -56,7 +56,11 @@ pub struct View {
 
 /// Agents that said something, for the liveness of their gauges. Bounded by the agents that have streams.
 #[derive(Debug, Default)]
-pub struct Heard(Mutex<HashSet<(Team, AgentId)>>);
+pub struct Heard {
+    agents: Mutex<HashSet<(Team, AgentId)>>,
+    /// Wakes the reader: the gauges of an agent that is back are on the page at once.
+    noted: Notify,
+}
 
 /// How the reader works.
 #[derive(Debug, Clone)]
@@ -95,11 +99,16 @@ pub struct Folding {
 impl Heard {
     /// Notes an agent.
     pub fn note(&self, team: &Team, agent: AgentId) {
-        self.0.lock().insert((team.clone(), agent));
+        self.agents.lock().insert((team.clone(), agent));
+        self.noted.notify_one();
     }
 
     fn take(&self) -> HashSet<(Team, AgentId)> {
-        std::mem::take(&mut *self.0.lock())
+        std::mem::take(&mut *self.agents.lock())
+    }
+
+    async fn noted(&self) {
+        self.noted.notified().await;
     }
 }
 
@@ -148,7 +157,7 @@ impl Folding {
             is_caught_up: AtomicBool::new(position >= durable),
         });
         let (stop, stopped) = watch::channel(false);
-        let reader = reader::Reader::new(settings, source, view.clone(), stopped);
+        let reader = reader::Reader::new(settings, source, view.clone(), durable, stopped);
         // The thread waits with timers of its own: it never polls, and it outlives the collector's runtime if need be.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let thread = std::thread::Builder::new()

@@ -15,6 +15,9 @@
 //! crc32c     u32 over everything before it
 //! ```
 //!
+//! A collector's agents are silent when they are restored, until they are heard: the timeline stands still between
+//! writing and reading, and their gauges may be of any age.
+//!
 //! Series are in the order of the page. A family that this version does not have, or has with other labels or
 //! buckets, is passed over: its series begin anew. Everything else that does not fit is an error and restores nothing.
 

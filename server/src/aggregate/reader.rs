@@ -30,6 +30,8 @@ pub(super) struct Reader {
     source: Source,
     view: Arc<View>,
     stop: watch::Receiver<bool>,
+    /// What is no later was there before the start: who sent it need not be there now.
+    replay_end: Position,
     position: Position,
     saved: Position,
     saved_at: Monotonic,
@@ -52,6 +54,7 @@ impl Reader {
         settings: Settings,
         source: Source,
         view: Arc<View>,
+        replay_end: Position,
         stop: watch::Receiver<bool>,
     ) -> Self {
         let (position, now) = (view.position(), source.clock.monotonic());
@@ -60,6 +63,7 @@ impl Reader {
             source,
             view,
             stop,
+            replay_end,
             position,
             saved: position,
             saved_at: now,
@@ -140,23 +144,28 @@ impl Reader {
         let batch = batch::decode(&entry.bytes)?;
         // The time of the append, not of the reading: a replay folds to the same series.
         let at = Applied { wall: entry.appended_wall, monotonic: self.source.clock.monotonic() };
-        self.view.aggregate.write().apply(&entry.key.team, entry.key.agent, &batch, at);
+        let (team, agent) = (&entry.key.team, entry.key.agent);
+        if entry.position <= self.replay_end {
+            self.view.aggregate.write().replay(team, agent, &batch, at);
+        } else {
+            self.view.aggregate.write().apply(team, agent, &batch, at);
+        }
         self.view.fleet.apply(entry, &batch);
         self.source.figures.events_aggregated.add(batch.events.len() as u64);
         Ok(())
     }
 
-    /// What is due by the clock: expiry, who was heard, a snapshot.
+    /// Who was heard, and what is due by the clock: expiry, a snapshot.
     fn keep_time(&mut self) {
         let now = self.source.clock.monotonic();
+        let heard = self.view.heard.take();
+        if !heard.is_empty() {
+            let mut aggregate = self.view.aggregate.write();
+            heard.iter().for_each(|(team, agent)| aggregate.heard(team, *agent, now));
+        }
         if now.0.saturating_sub(self.ticked_at.0) >= TICK {
             self.ticked_at = now;
-            let heard = self.view.heard.take();
-            let mut aggregate = self.view.aggregate.write();
-            for (team, agent) in &heard {
-                aggregate.heard(team, *agent, now);
-            }
-            aggregate.expire(now);
+            self.view.aggregate.write().expire(now);
         }
         let is_old = now.0.saturating_sub(self.saved_at.0) >= self.settings.snapshot_interval;
         if self.position > self.saved && (is_old || self.bytes_since_saved >= SNAPSHOT_BYTES) {
@@ -191,6 +200,7 @@ impl Reader {
                         sleep(READ_RETRY).await;
                     }
                 }
+                () = self.view.heard.noted() => {}
                 () = sleep(TICK) => {}
                 () = stopped(&mut self.stop) => {}
             }

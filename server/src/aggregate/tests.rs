@@ -46,12 +46,9 @@ fn open(dir: &Path) -> Bench {
     Bench { journal, log, folding, figures }
 }
 
+const AGENT: AgentId = AgentId::from_bytes([1; 16]);
+
 fn append(bench: &Bench, first: u64, bytes: Option<&'static [u8]>) {
-    let key = StreamKey {
-        team: Team::default_team(),
-        agent: AgentId::from_bytes([1; 16]),
-        epoch: Epoch::try_from(1).expect("not 0"),
-    };
     let mut builder = BatchBuilder::new();
     let identity = SourceIdentity { tool: "devloop".into(), project: "shop".into(), ..Default::default() };
     let source = builder.source(&identity).expect("room");
@@ -60,6 +57,20 @@ fn append(bench: &Bench, first: u64, bytes: Option<&'static [u8]>) {
         let run = v1::RunFinished { worker, status: v1::RunStatus::Success.into(), ..Default::default() };
         builder.push(WallTime(NOON + n), source, Kind::RunFinished(run));
     }
+    append_built(bench, builder, first, bytes);
+}
+
+fn append_gauge(bench: &Bench, first: u64) {
+    let mut builder = BatchBuilder::new();
+    let identity = SourceIdentity { tool: "loki".into(), project: "shop".into(), ..Default::default() };
+    let source = builder.source(&identity).expect("room");
+    builder.push(WallTime(NOON), source, Kind::CostTotal(v1::CostTotal { cost_usd: 2.5 }));
+    append_built(bench, builder, first, None);
+}
+
+fn append_built(bench: &Bench, builder: BatchBuilder, first: u64, bytes: Option<&'static [u8]>) {
+    let key =
+        StreamKey { team: Team::default_team(), agent: AGENT, epoch: Epoch::try_from(1).expect("not 0") };
     let sealed = builder.seal(Seq(first)).expect("valid");
     let bytes = bytes.map_or(sealed.bytes, bytes::Bytes::from_static);
     let batch = Sealed { seqs: sealed.seqs, crc32c: crc32c::crc32c(&bytes), bytes };
@@ -68,11 +79,20 @@ fn append(bench: &Bench, first: u64, bytes: Option<&'static [u8]>) {
 }
 
 fn runs_on_page(view: &View) -> Option<String> {
+    on_page(view, "muster_runs_total{")
+}
+
+fn cost_on_page(view: &View) -> Option<String> {
+    on_page(view, "loki_cost_usd{")
+}
+
+/// The value of the first sample that begins so.
+fn on_page(view: &View, sample: &str) -> Option<String> {
     let mut page = Vec::new();
     let request = PageRequest { format: Format::Text004, ..Default::default() };
     view.aggregate.read().render(&request, WallTime(NOON), &mut page);
     let page = String::from_utf8(page).expect("text");
-    let line = page.lines().find(|line| line.starts_with("muster_runs_total{"))?;
+    let line = page.lines().find(|line| line.starts_with(sample))?;
     line.rsplit(' ').next().map(str::to_owned)
 }
 
@@ -129,4 +149,63 @@ async fn a_record_that_is_no_batch_costs_one_record() {
     close(bench);
     assert_eq!(runs_on_page(&view).as_deref(), Some("10"));
     assert_eq!(figures.records_passed_over.value(PassedOver::Malformed), 1);
+}
+
+/// One batch of runs and one of a gauge, folded by a collector whose snapshot is lost: all is tail.
+fn left_in_the_journal(dir: &Path) {
+    let bench = open(dir);
+    append(&bench, 1, None);
+    append_gauge(&bench, 11);
+    let view = bench.folding.view.clone();
+    close(bench);
+    assert_eq!(cost_on_page(&view).as_deref(), Some("2.5"), "its agent was there");
+    std::fs::remove_file(dir.join(SNAPSHOT_NAME)).expect("saved");
+}
+
+async fn comes_to_the_page(view: &View) -> bool {
+    // Well below the reader's tick.
+    for _ in 0..200 {
+        if cost_on_page(view).is_some() {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    false
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replayed_tail_counts_and_does_not_make_its_agent_heard() {
+    let dir = tempfile::tempdir().expect("folder");
+    left_in_the_journal(dir.path());
+    let bench = open(dir.path());
+    let view = bench.folding.view.clone();
+    close(bench);
+    assert_eq!((runs_on_page(&view).as_deref(), cost_on_page(&view)), (Some("10"), None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gauges_of_a_replayed_tail_come_back_at_once_when_their_agent_is_heard() {
+    let dir = tempfile::tempdir().expect("folder");
+    left_in_the_journal(dir.path());
+    let bench = open(dir.path());
+    let view = bench.folding.view.clone();
+    while !view.is_caught_up() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(cost_on_page(&view), None);
+    view.heard.note(&Team::default_team(), AGENT);
+    assert!(comes_to_the_page(&view).await);
+    close(bench);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_came_after_the_start_makes_its_agent_heard() {
+    let dir = tempfile::tempdir().expect("folder");
+    left_in_the_journal(dir.path());
+    let bench = open(dir.path());
+    append(&bench, 12, None);
+    let view = bench.folding.view.clone();
+    assert!(comes_to_the_page(&view).await);
+    close(bench);
+    assert_eq!(runs_on_page(&view).as_deref(), Some("20"));
 }

@@ -14,6 +14,18 @@ fn restarted(bed: &Bed) -> Bed {
     Bed { aggregate, seconds: 0 }
 }
 
+/// Restarted, and the agents whose gauges were on the page have come back.
+fn reconnected(bed: &Bed) -> Bed {
+    let mut again = restarted(bed);
+    let owners = &bed.aggregate.store.owners;
+    for (index, known) in owners.agents.iter().enumerate() {
+        if owners.is_known(index as u32) && !known.silent {
+            again.aggregate.heard(&team(), known.id, again.now());
+        }
+    }
+    again
+}
+
 fn rich() -> Bed {
     let mut bed = Bed::new(AggregateConfig { series_per_family_max: 6, ..AggregateConfig::collector() });
     for number in 0..4 {
@@ -35,12 +47,12 @@ fn rich() -> Bed {
 }
 
 #[test]
-fn a_restart_shows_the_same_page_to_the_byte() {
+fn a_restart_shows_the_same_page_to_the_byte_when_the_agents_are_back() {
     let bed = rich();
-    let again = restarted(&bed);
+    let again = reconnected(&bed);
     assert_eq!(again.page(), bed.page());
     assert_eq!(again.open_metrics(), bed.open_metrics());
-    assert_eq!(again.aggregate.snapshot(), restarted(&again).aggregate.snapshot());
+    assert_eq!(again.aggregate.snapshot(), reconnected(&again).aggregate.snapshot());
     let (mut before, mut after) = (bed.aggregate.stats(), again.aggregate.stats());
     assert!(before.overflowed > 0);
     (before.bytes_estimate, after.bytes_estimate) = (0, 0);
@@ -50,17 +62,54 @@ fn a_restart_shows_the_same_page_to_the_byte() {
 #[test]
 fn ages_go_on_where_they_were_although_the_clock_begins_anew() {
     let mut bed = Bed::collector();
-    bed.hear(Said::by("loki", "shop").fact(Kind::CostTotal(v1::CostTotal { cost_usd: 1.0 })));
-    bed.pass(200);
+    bed.hear(Said::by("devloop", "shop").run("linter", Success, None));
+    bed.pass(20 * 3600);
     let mut again = restarted(&bed);
     again.pass(0);
-    assert!(again.page().contains("loki_cost_usd"));
-    again.pass(99);
-    assert!(again.page().contains("loki_cost_usd"), "299 s of 300");
-    again.pass(2);
-    assert!(!again.page().contains("loki_cost_usd"), "200 s before the restart and 101 s after it");
+    again.pass(4 * 3600);
+    assert!(again.page().contains("devloop_agent_runs_total{"), "24 h of 24");
+    again.pass(1);
+    assert!(
+        !again.page().contains("devloop_agent_runs_total{"),
+        "20 h before the restart, 4 h and 1 s after it"
+    );
+}
+
+#[test]
+fn after_a_restart_the_gauges_of_an_agent_that_is_not_heard_again_stay_off_the_page_and_come_back_when_it_is()
+{
+    let cost = |project: &str, cost_usd| {
+        Said::by("loki", project).fact(Kind::CostTotal(v1::CostTotal { cost_usd })).batch()
+    };
+    let mut bed = Bed::collector();
+    bed.hear_from(agent(1), &cost("shop", 1.0));
+    bed.hear_from(agent(2), &cost("till", 2.0));
+    let gauges = |bed: &Bed| {
+        ["shop", "till"].map(|project| {
+            bed.value(&format!(
+                r#"loki_cost_usd{{team="core",user="dana",host="laptop-17",project="{project}"}}"#
+            ))
+        })
+    };
+    assert_eq!(gauges(&bed), [Some("1".to_owned()), Some("2".to_owned())]);
+    let mut again = restarted(&bed);
+    assert_eq!(gauges(&again), [None, None], "nobody knows how long the collector was down");
+    again.aggregate.heard(&team(), agent(2), again.now());
+    assert_eq!(gauges(&again), [None, Some("2".to_owned())]);
+    again.pass(60);
+    assert_eq!(gauges(&again), [None, Some("2".to_owned())]);
     again.aggregate.heard(&team(), agent(1), again.now());
-    assert!(again.page().contains("loki_cost_usd"));
+    assert_eq!(gauges(&again), [Some("1".to_owned()), Some("2".to_owned())]);
+}
+
+#[test]
+fn after_a_restart_an_agents_own_page_keeps_its_gauges() {
+    let mut bed = Bed::agent();
+    bed.hear(Said::by("loki", "shop").fact(Kind::CostTotal(v1::CostTotal { cost_usd: 1.0 })));
+    let mut again = restarted(&bed);
+    assert_eq!(again.page(), bed.page());
+    again.pass(3600);
+    assert_eq!(again.value("loki_cost_usd").as_deref(), Some("1"));
 }
 
 #[test]
@@ -155,7 +204,8 @@ fn counters(page: &str) -> BTreeMap<String, f64> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
-    /// Whatever happens: a counter that is on two pages in a row has not fallen, and a restart changes no byte.
+    /// Whatever happens: a counter that is on two pages in a row has not fallen, and a restart changes no byte
+    /// once the agents are back.
     #[test]
     fn counters_never_fall_and_restarts_are_invisible(steps in proptest::collection::vec(step(), 1..60), cap in 2..30usize) {
         let config = AggregateConfig { series_per_family_max: cap, ..AggregateConfig::collector() };
@@ -182,7 +232,7 @@ proptest! {
                 Step::Heard { agent: who } => bed.aggregate.heard(&team(), agent(who), bed.now()),
                 Step::Pass { seconds } => bed.pass(u64::from(seconds)),
                 Step::Restart => {
-                    let again = restarted(&bed);
+                    let again = reconnected(&bed);
                     prop_assert_eq!(again.open_metrics(), bed.open_metrics());
                     bed = again;
                 }
