@@ -43,7 +43,11 @@ pub fn default_state_dir(environment: Environment<'_>, part: &str) -> PathBuf {
 /// The text of a configuration file.
 pub fn read_file(path: &Path) -> io::Result<String> {
     let mut text = String::new();
-    File::open(path)?.take(FILE_BYTES_MAX).read_to_string(&mut text)?;
+    File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > FILE_BYTES_MAX {
+        let problem = format!("it has more than {FILE_BYTES_MAX} bytes, which no configuration has");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, problem));
+    }
     Ok(text)
 }
 

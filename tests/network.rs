@@ -124,12 +124,11 @@ fn two_hundred_agents_come_back_to_a_restarted_collector_without_a_stampede() {
     let arrivals: Vec<_> = proxy.accepted().into_iter().filter(|at| *at > up).map(|at| at - up).collect();
     let (peak, mean) = burst(&arrivals);
     println!(
-        "back in {:?}; {} connections, {peak} in the busiest 100 ms, {mean:.1} on average",
+        "back in {:?}; {} connections, {peak} in the busiest {WINDOW_MS} ms, {mean:.1} on average",
         up.elapsed(),
         arrivals.len()
     );
-    // Below one connection a window, three times the mean is less than chance alone makes.
-    assert!(f64::from(peak) <= (3.0 * mean).max(12.0), "a stampede: {peak} against {mean:.1}");
+    assert!(f64::from(peak) <= 3.0 * mean, "a stampede: {peak} against {mean:.1}");
     fleet.drain(DRAIN_MAX);
     oracle::check(&collector, &fleet);
 }
@@ -159,9 +158,12 @@ fn the_agents_backoff_is_spread_at_its_cap_and_at_its_start() {
     }
 }
 
-/// The busiest 100 ms and the mean of all windows up to the last arrival.
+/// Row B7 has 2,000 agents and windows of 100 ms; a tenth of the agents needs ten times the window to have as many in one.
+const WINDOW_MS: usize = 1_000;
+
+/// The busiest window and the mean of all windows up to the last arrival.
 fn burst(arrivals: &[Duration]) -> (u32, f64) {
-    let windows = arrivals.iter().map(|at| at.as_millis() as usize / 100);
+    let windows = arrivals.iter().map(|at| at.as_millis() as usize / WINDOW_MS);
     let mut counts = vec![0_u32; windows.clone().max().map_or(1, |last| last + 1)];
     windows.for_each(|w| counts[w] += 1);
     (*counts.iter().max().unwrap(), arrivals.len() as f64 / counts.len() as f64)

@@ -59,12 +59,12 @@ impl Facts {
     pub fn speak_for(&mut self, tool: &str, tool_version: &str, project: &ProjectContext) {
         let identity = SourceIdentity {
             tool: tool.to_owned(),
-            project: redact::word(&project.name).into_owned(),
-            user: redact::word(&project.user).into_owned(),
-            host: redact::word(&project.host).into_owned(),
+            project: redact::name(&project.name),
+            user: redact::name(&project.user),
+            host: redact::name(&project.host),
             os: std::env::consts::OS.to_owned(),
-            repository: redact::word(&project.repository).into_owned(),
-            branch: redact::word(&project.branch).into_owned(),
+            repository: redact::name(&project.repository),
+            branch: redact::name(&project.branch),
             tool_version: redact::word(tool_version).into_owned(),
         };
         self.project_root.clone_from(&project.root);

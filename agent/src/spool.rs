@@ -29,7 +29,7 @@
 //! | a damaged checkpoint | positions since the one before are read again from the records behind it |
 //! | the spool's folder is gone, the identity is not | a new epoch |
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +37,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use journal::{AppendError, Cursor, Journal, Pending, Position, ReadItem, Reader, Retention, SlowReader};
 use muster::batch::{BatchBuilder, BatchError, SealedBatch};
-use muster::clock::Clock;
+use muster::clock::{Clock, WallTime};
 use muster::ids::Seq;
 use muster::limits::BATCH_BYTES_MAX;
 
@@ -145,12 +145,22 @@ pub struct Spool {
     last_seq: Seq,
     first_seq: Seq,
     acked: Acked,
-    /// (last seq, position) of batches appended and not acknowledged, thinned: where to set the cursor on an ack.
-    trail: std::collections::VecDeque<(Seq, Position)>,
+    /// Batches appended and not acknowledged, thinned: where to set the cursor on an ack.
+    trail: VecDeque<Unacked>,
+    unacked_bytes: u64,
     drops: Drops,
     /// Drops up to here are counted, so that a welcome that shows them does not count them again.
     drops_counted_to: Seq,
     events_spooled: u64,
+}
+
+/// One or more batches that are not acknowledged.
+#[derive(Debug, Clone, Copy)]
+struct Unacked {
+    last_seq: Seq,
+    position: Position,
+    bytes: u64,
+    spooled: WallTime,
 }
 
 /// How far the collector has told us that it is durable.
@@ -184,9 +194,18 @@ impl Spool {
         if let Some(batch) = &batch {
             self.last_seq = batch.seqs.last();
             self.events_spooled += batch.seqs.count();
-            self.note_trail(batch.seqs.last(), at);
+            let bytes = batch.bytes.len() as u64;
+            self.note_unacked(Unacked {
+                last_seq: batch.seqs.last(),
+                position: at,
+                bytes,
+                spooled: self.clock.wall(),
+            });
         }
-        self.checkpoint_if_rotated().await?;
+        // The step is durable: a checkpoint that is not written now is tried again at the next step.
+        if let Err(error) = self.checkpoint_if_rotated().await {
+            tracing::warn!(%error, "cannot write the positions at the head of a new segment yet");
+        }
         Ok(batch)
     }
 
@@ -211,11 +230,9 @@ impl Spool {
             return Ok(());
         }
         self.acked.seq = seq;
-        while let Some(&(last, position)) = self.trail.front() {
-            if last > seq {
-                break;
-            }
-            self.acked.position = position;
+        while let Some(oldest) = self.trail.front().copied().filter(|oldest| oldest.last_seq <= seq) {
+            self.acked.position = oldest.position;
+            self.unacked_bytes -= oldest.bytes;
             self.trail.pop_front();
         }
         if seq.0 - self.acked.cursor_seq.0 >= CURSOR_EVERY_EVENTS || seq == self.last_seq {
@@ -241,8 +258,18 @@ impl Spool {
     }
 
     /// Wall time, for a heartbeat.
-    pub fn wall(&self) -> muster::clock::WallTime {
+    pub fn wall(&self) -> WallTime {
         self.clock.wall()
+    }
+
+    /// When the oldest batch that is not acknowledged was spooled.
+    pub fn oldest_unacked(&self) -> Option<WallTime> {
+        self.trail.front().map(|oldest| oldest.spooled)
+    }
+
+    /// Stores how far the collector has acknowledged, if that moved. For a timer: the cursor lags under load.
+    pub fn save_acked(&mut self) -> Result<(), SpoolError> {
+        if self.acked.seq == self.acked.cursor_seq { Ok(()) } else { self.store_cursor() }
     }
 
     /// Events dropped so far.
@@ -287,7 +314,7 @@ impl Spool {
 
     /// Whether sources must wait: the spool is full and its policy is to block.
     pub fn is_full(&self) -> bool {
-        self.config.full_policy == FullPolicy::Block && self.unacked_bytes() >= self.config.bytes_max
+        self.config.full_policy == FullPolicy::Block && self.unacked_bytes >= self.config.bytes_max
     }
 
     /// Takes a new epoch with the events after `keep_after`, renumbered from 1. The old spool is gone after it.
@@ -303,17 +330,16 @@ impl Spool {
         Ok(())
     }
 
-    fn unacked_bytes(&self) -> u64 {
-        if self.events_queued() == 0 { 0 } else { self.journal.stats().bytes }
-    }
-
     fn make_room(&mut self) -> Result<(), SpoolError> {
-        if self.config.full_policy != FullPolicy::DropOldest || self.unacked_bytes() < self.config.bytes_max {
+        if self.config.full_policy != FullPolicy::DropOldest || self.unacked_bytes < self.config.bytes_max {
             return Ok(());
         }
         // Half of the trail: dropping batch by batch would rewrite the cursor for each.
-        let Some(&(_, position)) = self.trail.get(self.trail.len() / 2) else { return Ok(()) };
-        self.trail.retain(|&(_, at)| at > position);
+        let Some(position) = self.trail.get(self.trail.len() / 2).map(|middle| middle.position) else {
+            return Ok(());
+        };
+        self.trail.retain(|unacked| unacked.position > position);
+        self.unacked_bytes = self.trail.iter().map(|unacked| unacked.bytes).sum();
         self.uplink_cursor.advance(position)?;
         self.acked.position = position;
         let kept_before = self.first_seq.0.max(self.acked.seq.next().0);
@@ -328,14 +354,9 @@ impl Spool {
         Ok(())
     }
 
-    /// The collector lacks the events after `mark` and they are gone. Counts those that are not counted yet.
-    pub fn count_history_gone(&mut self, mark: Seq) {
-        let counted = self.drops_counted_to.max(mark);
-        let lost = (self.first_seq.0 - 1).saturating_sub(counted.0);
-        if lost > 0 {
-            self.count_drop("history_gone", lost);
-        }
-        self.drops_counted_to = Seq(self.first_seq.0 - 1);
+    /// How many of the events after `mark` are gone and not counted as dropped yet.
+    pub fn history_gone_since(&self, mark: Seq) -> u64 {
+        (self.first_seq.0 - 1).saturating_sub(self.drops_counted_to.max(mark).0)
     }
 
     fn store_cursor(&mut self) -> Result<(), SpoolError> {
@@ -344,17 +365,20 @@ impl Spool {
         Ok(())
     }
 
-    /// Bounded: past the bound every other entry goes, which only makes the cursor lag.
-    fn note_trail(&mut self, seq: Seq, position: Position) {
+    /// Bounded: past the bound every other entry joins the one after it, which only makes the cursor lag.
+    fn note_unacked(&mut self, unacked: Unacked) {
         const TRAIL_MAX: usize = 4096;
+        self.unacked_bytes += unacked.bytes;
         if self.trail.len() >= TRAIL_MAX {
-            let mut keep = false;
-            self.trail.retain(|_| {
-                keep = !keep;
-                keep
+            let halved = self.trail.make_contiguous().chunks(2).map(|pair| match pair {
+                [first, second] => {
+                    Unacked { bytes: first.bytes + second.bytes, spooled: first.spooled, ..*second }
+                }
+                rest => rest[0],
             });
+            self.trail = halved.collect();
         }
-        self.trail.push_back((seq, position));
+        self.trail.push_back(unacked);
     }
 
     async fn checkpoint_if_rotated(&mut self) -> Result<(), SpoolError> {
@@ -435,7 +459,7 @@ fn journal_config(config: &SpoolConfig, identity: Identity) -> journal::Config {
         queue_bytes_max: 2 * RECORD_BYTES_MAX as usize,
         retention: Retention {
             age_max: Some(config.acked_age_max),
-            bytes_max: Some(config.acked_bytes_max.max(2 * SEGMENT_BYTES_MAX)),
+            bytes_max: Some(config.acked_bytes_max.min(config.bytes_max).max(2 * SEGMENT_BYTES_MAX)),
             slow_reader: SlowReader::Keep,
         },
         read_block_bytes: 64 << 10,

@@ -7,7 +7,7 @@
 //! | failure | what happens |
 //! |---|---|
 //! | collector away, connection lost, silent peer | keepalive ends the connection within 30 s; reconnect with [`Backoff`] |
-//! | credential refused | reconnect at the slowest pace; the log and `status` say it in words |
+//! | credential refused | backs off like any failure; the log and `status` say it in words |
 //! | throttled | everything unanswered is sent again after the time the collector named |
 //! | fenced, or another history at the mark | a new epoch with what is ours alone |
 //! | batch rejected for good | counted as dropped (`rejected`); the rest goes on in a new epoch |

@@ -95,8 +95,6 @@ pub struct Overrides {
     pub grpc_listen: Option<SocketAddr>,
     /// See [`Config::http_listen`].
     pub http_listen: Option<SocketAddr>,
-    /// See [`Config::otlp_http_listen`].
-    pub otlp_http_listen: Option<SocketAddr>,
     /// See [`Config::data_dir`].
     pub data_dir: Option<PathBuf>,
     /// See [`Config::insecure`]; `false` leaves the file's word.

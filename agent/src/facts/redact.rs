@@ -51,10 +51,25 @@ pub(super) fn word(text: &str) -> Cow<'_, str> {
             .chars()
             .all(|c| c.is_alphanumeric() || matches!(c, '.' | '_' | '-' | ':' | '/' | '@' | '+' | '#' | ' '))
         && text.split_whitespace().count() <= 4;
-    if !wordlike || looks_like_path(text) || looks_like_address(text) || looks_like_secret(text) {
+    if !wordlike
+        || looks_like_path(text)
+        || names_a_file(text)
+        || looks_like_address(text)
+        || looks_like_secret(text)
+    {
         return Cow::Borrowed(REDACTED);
     }
     Cow::Borrowed(text)
+}
+
+/// The name of a project, a machine or a branch: never empty when given one, and two names never become the same. What a
+/// label or a secret scanner could trip over is replaced; a name that looks like a secret becomes its checksum.
+pub(super) fn name(text: &str) -> String {
+    let text = text.trim();
+    if looks_like_secret(text) || looks_like_address(text) || text.len() > WORD_BYTES_MAX {
+        return format!("{REDACTED}-{:08x}", crc32c::crc32c(text.as_bytes()));
+    }
+    text.chars().map(|c| if c.is_control() || c == '\\' { '_' } else { c }).collect()
 }
 
 /// Cuts a text and replaces what looks like a secret or a path in it.
@@ -75,6 +90,14 @@ pub(super) fn scrub(text: &str, bytes_max: usize) -> String {
         }
     }
     out
+}
+
+/// Whether the last part of a text with slashes has a file's ending: `a/b.md`, and not `openai/gpt-5.3`.
+fn names_a_file(text: &str) -> bool {
+    let Some((_, last)) = text.rsplit_once(['/', '\\']) else { return false };
+    last.rsplit_once('.').is_some_and(|(stem, ending)| {
+        !stem.is_empty() && (1..=5).contains(&ending.len()) && ending.bytes().all(|b| b.is_ascii_alphabetic())
+    })
 }
 
 fn looks_like_path(text: &str) -> bool {
@@ -130,7 +153,7 @@ fn looks_like_secret(text: &str) -> bool {
         return true;
     }
     let upper = text.to_ascii_uppercase();
-    if ["SECRET", "PASSWORD", "PASSWD", "CANARY", "APIKEY", "API_KEY", "PRIVATE_KEY"]
+    if ["SECRET", "PASSWORD", "PASSWD", "APIKEY", "API_KEY", "PRIVATE_KEY"]
         .iter()
         .any(|mark| upper.contains(mark))
     {
@@ -183,10 +206,21 @@ mod tests {
             "key:sk-live-01234567",
             "line\nbreak",
             "0123456789abcdef0123456789abcdef",
-            "MUSTER_CANARY_17",
+            "docs/plans/launch.md",
         ] {
             assert_eq!(word(text), REDACTED, "{text:?}");
         }
+    }
+
+    #[test]
+    fn names_of_projects_stay_apart_and_give_away_no_secret() {
+        for text in
+            ["shop (old)", "R&D's api [2]", "a name of more than four words", "canary-deploy", "feature/x"]
+        {
+            assert_eq!(name(text), text);
+        }
+        let [one, two] = ["sk-ant-api03-abcdefgh1", "sk-ant-api03-abcdefgh2"].map(name);
+        assert!(one.starts_with(REDACTED) && two.starts_with(REDACTED) && one != two, "{one} {two}");
     }
 
     #[test]

@@ -23,7 +23,7 @@ impl Agent {
             self.skipped = change.skipped;
         }
         if change.added.is_empty() && change.lost.is_empty() {
-            return;
+            return self.open_asked_pages();
         }
         for lost in &change.lost {
             self.end_sources(lost).await;
@@ -34,6 +34,7 @@ impl Agent {
         let roots: BTreeSet<_> = self.slots.iter().map(|slot| &slot.project().root).collect();
         self.counters.projects = roots.len() as u64;
         self.watch_again();
+        self.open_asked_pages();
     }
 
     async fn add_sources(&mut self, found: &FoundProject) {
@@ -51,10 +52,17 @@ impl Agent {
             let position = position.as_deref().filter(|p| !p.is_empty());
             self.slots.push(Slot::new(*tool, context.clone(), environment.clone(), position, now));
         }
-        let settings = sources::devloop::metrics_settings(&found.root);
-        if let Some((port, path)) = settings.as_ref().and_then(|settings| settings.prometheus_endpoint()) {
-            let because = "DevLoop's agents.json";
-            self.open_guide_place(Some(GuidePlace::new(port, path, because)));
+    }
+
+    /// Opens the pages that projects' settings ask for; they may come to ask while the agent runs.
+    pub(super) fn open_asked_pages(&mut self) {
+        let roots: BTreeSet<_> = self.slots.iter().map(|slot| slot.project().root.clone()).collect();
+        for root in roots {
+            let settings = sources::devloop::metrics_settings(&root);
+            if let Some((port, path)) = settings.as_ref().and_then(|settings| settings.prometheus_endpoint())
+            {
+                self.open_guide_place(Some(GuidePlace::new(port, path, "DevLoop's agents.json")));
+            }
         }
     }
 

@@ -155,12 +155,13 @@ impl Slot {
     pub fn end(&mut self, moment: &Moment<'_>, privacy: &Privacy) -> Option<Stepped> {
         let source = self.source.as_mut()?;
         let mut facts = Facts::new(privacy.clone());
-        let ended = catch_unwind(AssertUnwindSafe(|| source.end(moment, &mut facts)));
-        ended.ok().map(|()| Stepped {
-            facts,
-            position: Vec::new(),
-            step: Step { more: false, again_in: None },
-        })
+        // The position stays: a project that was moved away and comes back goes on where it was.
+        let ended = catch_unwind(AssertUnwindSafe(|| {
+            source.end(moment, &mut facts);
+            source.position()
+        }));
+        let step = Step { more: false, again_in: None };
+        ended.ok().map(|position| Stepped { facts, position, step })
     }
 
     fn finish(&mut self, step: Step, now: Monotonic) {

@@ -9,6 +9,7 @@
 //! A crash before 2 leaves the old epoch; the half-made folder is removed at the next start. After 2 the new one holds.
 
 use bytes::Bytes;
+use journal::Pending;
 use muster::batch::{self, SealedBatch};
 use muster::ids::{Seq, SeqRange};
 use prost::Message;
@@ -24,6 +25,9 @@ pub(super) fn switch(spool: &mut Spool, keep_after: Seq) -> Result<(), SpoolErro
     next.positions.clone_from(&spool.positions);
     next.append_checkpoint()?.wait()?;
     copy_events(spool, &mut next, keep_after)?;
+    // Opened anew, so that what is not acknowledged is known as after a restart.
+    drop(next);
+    let mut next = recover::open_epoch(spool.config.clone(), spool.clock.clone(), identity)?;
 
     identity.store(&spool.config.state_dir)?;
     next.drops = std::mem::take(&mut spool.drops);
@@ -41,22 +45,39 @@ fn copy_events(spool: &mut Spool, next: &mut Spool, keep_after: Seq) -> Result<(
     let mut reader =
         super::BatchReader { reader: spool.journal.reader(journal::Position::ZERO), after: keep_after };
     let mut expected = keep_after.next();
-    while let Some(old) = reader.next_batch()? {
-        if old.seqs.first() > expected {
-            spool.count_drop("spool_damaged", old.seqs.first().0 - expected.0);
-        }
+    let mut newest: Option<Pending> = None;
+    for copied in 1_u64.. {
+        let Some(old) = reader.next_batch()? else { break };
+        count_hole(spool, expected, old.seqs.first());
         let skip = expected.0.saturating_sub(old.seqs.first().0);
         expected = old.seqs.last().next();
         let renumbered = renumber(&old, skip, next.last_seq.next())?;
-        let at = next.journal.append(record::step(Some(&renumbered), &[]))?.wait()?;
+        let pending = next.journal.append(record::step(Some(&renumbered), &[]))?;
         next.last_seq = renumbered.seqs.last();
-        next.note_trail(renumbered.seqs.last(), at);
+        // One sync for many: waiting for each would take minutes on a large spool.
+        newest = if copied % RECORDS_A_SYNC == 0 {
+            pending.wait()?;
+            None
+        } else {
+            Some(pending)
+        };
     }
-    if spool.last_seq >= expected {
-        spool.count_drop("spool_damaged", spool.last_seq.0 - expected.0 + 1);
+    if let Some(pending) = newest {
+        pending.wait()?;
     }
-    next.first_seq = Seq(1);
+    count_hole(spool, expected, spool.last_seq.next());
     Ok(())
+}
+
+/// Records that are queued before their sync is waited for: they must fit the journal's queue.
+const RECORDS_A_SYNC: u64 = 8;
+
+/// Counts the events from `expected` up to `found` as lost to damage, but for those that were dropped on purpose.
+fn count_hole(spool: &mut Spool, expected: Seq, found: Seq) {
+    let expected = expected.max(spool.drops_counted_to.next());
+    if found > expected {
+        spool.count_drop("spool_damaged", found.0 - expected.0);
+    }
 }
 
 /// The same events without the first `skip`, numbered from `first`.

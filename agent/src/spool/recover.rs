@@ -11,8 +11,8 @@ use muster::clock::Clock;
 use muster::ids::Seq;
 
 use super::{
-    Acked, Drops, Identity, KIND_CHECKPOINT, KIND_STEP, Spool, SpoolConfig, SpoolError, journal_config,
-    record, spool_dir,
+    Acked, Drops, Identity, KIND_CHECKPOINT, KIND_STEP, Spool, SpoolConfig, SpoolError, Unacked,
+    journal_config, record, spool_dir,
 };
 
 /// Opens the spool that the identity names, or a new one.
@@ -72,12 +72,13 @@ pub(super) fn open_epoch(
         last_seq: state.last_seq,
         acked,
         trail: Default::default(),
+        unacked_bytes: 0,
         drops: Drops::default(),
         drops_counted_to: Seq::ZERO,
         events_spooled: 0,
     };
-    for (seq, position) in state.trail {
-        spool.note_trail(seq, position);
+    for unacked in state.trail {
+        spool.note_unacked(unacked);
     }
     Ok(spool)
 }
@@ -87,7 +88,7 @@ struct State {
     positions: BTreeMap<String, bytes::Bytes>,
     last_seq: Seq,
     acked_seq: Seq,
-    trail: Vec<(Seq, Position)>,
+    trail: Vec<Unacked>,
 }
 
 fn read_state(journal: &Journal, checkpoint: Position, acked: Position) -> Result<State, ReadError> {
@@ -107,7 +108,12 @@ fn read_state(journal: &Journal, checkpoint: Position, acked: Position) -> Resul
             if entry.position <= acked {
                 state.acked_seq = batch.seqs.last();
             } else {
-                state.trail.push((batch.seqs.last(), entry.position));
+                state.trail.push(Unacked {
+                    last_seq: batch.seqs.last(),
+                    position: entry.position,
+                    bytes: batch.bytes.len() as u64,
+                    spooled: entry.appended_wall,
+                });
             }
         }
     }
@@ -181,6 +187,10 @@ fn remove_other_epochs(state_dir: &Path, identity: Identity) {
 pub(super) fn make_folder(path: &Path) -> Result<(), SpoolError> {
     let folder_error = |source: io::Error| SpoolError::Folder { path: path.to_owned(), source };
     std::fs::create_dir_all(path).map_err(folder_error)?;
+    // The identity is about to name it: the name must be as durable as the identity.
+    for folder in path.ancestors().skip(1).take(2).filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(folder_error)?;
+    }
     // What was observed on a developer's machine is nobody else's to read.
     #[cfg(unix)]
     {

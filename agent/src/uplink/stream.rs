@@ -145,21 +145,31 @@ async fn begin(spool: &SharedSpool, welcome: &v1::Welcome) -> Result<Begun, Stre
             })))
         }
         Opening::NewEpoch { keep_after, reason } => {
-            count_reason(&mut spool, Seq(welcome.high_water_mark), reason);
-            spool.new_epoch(keep_after)?;
+            leave_epoch(&mut spool, keep_after, Seq(welcome.high_water_mark), reason)?;
             Ok(Begun::NewEpoch)
         }
     }
 }
 
-fn count_reason(spool: &mut crate::spool::Spool, mark: Seq, reason: NewEpochReason) {
-    match reason {
-        NewEpochReason::HistoryGone { .. } => spool.count_history_gone(mark),
-        NewEpochReason::Rejected { events } => spool.count_drop("rejected", events),
+/// Takes a new epoch, and counts what is left behind once that is done. `mark` is what the collector has.
+fn leave_epoch(
+    spool: &mut crate::spool::Spool,
+    keep_after: Seq,
+    mark: Seq,
+    reason: NewEpochReason,
+) -> Result<(), StreamError> {
+    let (what, events) = match reason {
+        NewEpochReason::HistoryGone { .. } => ("history_gone", spool.history_gone_since(mark)),
+        NewEpochReason::Rejected { events } => ("rejected", events),
         // The copy counts what is missing.
-        NewEpochReason::Cloned | NewEpochReason::SpoolDamaged => {}
-    }
+        NewEpochReason::Cloned | NewEpochReason::SpoolDamaged => ("", 0),
+    };
     tracing::warn!(?reason, "leaving the epoch");
+    spool.new_epoch(keep_after)?;
+    if events > 0 {
+        spool.count_drop(what, events);
+    }
+    Ok(())
 }
 
 async fn take_new_epoch(spool: &SharedSpool, acked: Seq, recent: &[v1::BatchMark]) -> End {
@@ -272,8 +282,7 @@ impl Carrier {
         }
         let keep_after = Seq(self.session.next_seq().0 - 1);
         let mut spool = spool.lock().await;
-        count_reason(&mut spool, keep_after, NewEpochReason::SpoolDamaged);
-        spool.new_epoch(keep_after)?;
+        leave_epoch(&mut spool, keep_after, keep_after, NewEpochReason::SpoolDamaged)?;
         Ok(Progress::End(End::NewEpoch))
     }
 
@@ -336,8 +345,7 @@ impl Carrier {
                 self.reader = spool.batches_after(seq);
             }
             Decision::NewEpoch { keep_after, reason } => {
-                count_reason(&mut spool, keep_after, reason);
-                spool.new_epoch(keep_after)?;
+                leave_epoch(&mut spool, keep_after, keep_after, reason)?;
                 return Ok(Progress::End(End::NewEpoch));
             }
         }
@@ -352,19 +360,22 @@ async fn send(outbox: &mpsc::Sender<v1::AgentMessage>, kind: Up) -> Result<(), S
 }
 
 async fn heartbeat(spool: &SharedSpool) -> v1::Heartbeat {
-    let spool = spool.lock().await;
+    let mut spool = spool.lock().await;
+    if let Err(error) = spool.save_acked() {
+        tracing::warn!(%error, "cannot store how far the collector has acknowledged");
+    }
     let stats = spool.journal_stats();
     v1::Heartbeat {
         wall_time_us: spool.wall().0,
         spool_bytes: stats.bytes,
         spool_events: spool.events_queued(),
-        oldest_unacked_time_us: 0,
+        oldest_unacked_time_us: spool.oldest_unacked().map_or(0, |time| time.0),
         events_spooled: spool.events_spooled(),
         dropped: spool
             .drops()
             .iter()
             .map(|(reason, events)| v1::Dropped { reason: reason.to_owned(), events })
             .collect(),
-        memory_bytes: 0,
+        memory_bytes: crate::processes::own_usage().map_or(0, |usage| usage.resident_bytes),
     }
 }

@@ -34,9 +34,6 @@ pub(super) struct Arguments {
     /// Where pages are read [default: 127.0.0.1:9464].
     #[arg(long, env = "MUSTER_HTTP_LISTEN")]
     http_listen: Option<SocketAddr>,
-    /// Where OTLP/HTTP is taken.
-    #[arg(long, env = "MUSTER_OTLP_HTTP_LISTEN")]
-    otlp_http_listen: Option<SocketAddr>,
     /// The collector's own folder.
     #[arg(long, env = "MUSTER_DATA_DIR")]
     data_dir: Option<PathBuf>,
@@ -59,7 +56,6 @@ impl Arguments {
         let overrides = Overrides {
             grpc_listen: self.grpc_listen,
             http_listen: self.http_listen,
-            otlp_http_listen: self.otlp_http_listen,
             data_dir: self.data_dir.clone(),
             insecure: self.insecure,
             log: self.log.clone(),

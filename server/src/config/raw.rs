@@ -93,7 +93,7 @@ impl File {
                 .http_listen
                 .or(server.http_listen)
                 .unwrap_or_else(|| default_address(HTTP_LISTEN_DEFAULT)),
-            otlp_http_listen: over.otlp_http_listen.or(server.otlp_http_listen),
+            otlp_http_listen: not_served_yet(server.otlp_http_listen)?,
             data_dir: over
                 .data_dir
                 .or(server.data_dir)
@@ -106,6 +106,15 @@ impl File {
             others: OtherSections { agent: self.agent, history: self.history, destination: self.destination },
         })
     }
+}
+
+/// A setting that is taken and does nothing would be found out when the telemetry is missed.
+fn not_served_yet(address: Option<SocketAddr>) -> Result<Option<SocketAddr>, ConfigError> {
+    if address.is_none() {
+        return Ok(None);
+    }
+    let problem = "this version does not take OTLP yet; remove the setting".to_owned();
+    Err(ConfigError::Invalid { setting: "server.otlp_http_listen", problem })
 }
 
 impl Tls {
