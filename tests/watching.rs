@@ -158,6 +158,25 @@ fn projects_are_found_and_lost_while_it_runs() {
 }
 
 #[test]
+fn a_project_that_is_moved_away_and_comes_back_is_not_counted_again() {
+    let watched = Watched::new();
+    let blog = watched.folder.path().join("work/blog");
+    let away = watched.folder.path().join("away");
+    fs::create_dir_all(blog.join(".loki")).unwrap();
+    append(&blog, 0..7);
+    let count = || watched.page().value("loki_events_total", &[("project", "blog")]);
+    let watched_now = || watched.page().matching("loki_session_status", &[("project", "blog")]).count() > 0;
+    wait_until("the project", RESCAN_MAX, || count() == Some(7.0) && watched_now());
+    fs::rename(&blog, &away).unwrap();
+    wait_until("its gauges to leave", RESCAN_MAX, || !watched_now());
+    fs::rename(&away, &blog).unwrap();
+    append(&blog, 7..9);
+    wait_until("it to be watched again", RESCAN_MAX, || watched_now() && count() >= Some(9.0));
+    pause(Duration::from_secs(2));
+    assert_eq!(count(), Some(9.0));
+}
+
+#[test]
 fn links_in_a_circle_and_names_that_are_no_text_cost_nothing() {
     let mut watched = Watched::new();
     std::os::unix::fs::symlink("..", watched.project.join("up")).unwrap();

@@ -1,5 +1,6 @@
 //! `agent preview`: exactly what would leave this machine, and nothing is sent or spooled.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,6 +14,7 @@ use crate::discovery::{Bounds, Discovery};
 use crate::facts::Facts;
 use crate::processes::ProcTable;
 use crate::project::{self, Machine};
+use crate::sources::host::HostSource;
 use crate::sources::{self, Moment, ToolEnvironment};
 
 mod words;
@@ -47,24 +49,28 @@ pub(super) fn preview(args: &PreviewArgs) -> Result<ExitCode, Failure> {
             config.watch
         )));
     }
-    let mut out = std::io::stdout().lock();
+    let mut sources: Vec<Box<dyn sources::Source>> = Vec::new();
+    let mut names = BTreeSet::new();
     for project in &found.added {
         let configured = config.project_names.get(&project.root).map(String::as_str);
-        let context = project::context(&project.root, configured, &machine);
+        let mut context = project::context(&project.root, configured, &machine);
+        context.name = project::distinct_name(&context.name, &project.root, &names);
+        names.insert(context.name.clone());
+        let environment = ToolEnvironment { loki_max_iterations: std::env::var("LOKI_MAX_ITERATIONS").ok() };
         for tool in sources::TOOLS.iter().filter(|tool| project.tools.contains(&tool.name())) {
-            let environment =
-                ToolEnvironment { loki_max_iterations: std::env::var("LOKI_MAX_ITERATIONS").ok() };
-            let mut source = tool.open(context.clone(), &environment, None);
-            let lines = events_of(source.as_mut(), &config.privacy, args.limit);
-            for line in lines {
-                if let Err(error) = writeln!(out, "{line}") {
-                    return if error.kind() == std::io::ErrorKind::BrokenPipe {
-                        Ok(ExitCode::SUCCESS)
-                    } else {
-                        Err(Failure::failed(error))
-                    };
-                }
-            }
+            sources.push(tool.open(context.clone(), &environment, None));
+        }
+    }
+    if config.host_samples {
+        sources.push(Box::new(HostSource::new(&machine)));
+    }
+    let mut out = std::io::stdout().lock();
+    for line in sources.iter_mut().flat_map(|source| events_of(source.as_mut(), &config.privacy, args.limit))
+    {
+        match writeln!(out, "{line}") {
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => break,
+            Err(error) => return Err(Failure::failed(error)),
+            Ok(()) => {}
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -219,3 +219,36 @@ fn a_full_spool_blocks_or_drops_the_oldest_and_counts_them() {
     assert!(dropped > 0);
     assert_eq!(spool.events_spooled(), spool.events_queued() + dropped, "spooled = queued + dropped");
 }
+
+#[test]
+fn what_is_acknowledged_and_kept_does_not_fill_the_spool() {
+    let folder = tempfile::tempdir().expect("folder");
+    let mut random = fastrand::Rng::with_seed(3);
+    let mut spool = open_with(SpoolConfig { bytes_max: 32 << 20, ..SpoolConfig::new(folder.path()) });
+    for _ in 0..40 {
+        block_on(spool.append_step("s", vec![], large_facts(&mut random))).expect("spooled");
+        spool.acknowledge(spool.last_seq()).expect("acknowledged");
+        assert!(!spool.is_full(), "nothing waits, yet it is full");
+    }
+    assert!(spool.journal_stats().bytes > 32 << 20, "too little was kept; the test proves nothing");
+}
+
+#[test]
+fn events_that_were_dropped_on_purpose_are_not_counted_again_as_damage() {
+    let folder = tempfile::tempdir().expect("folder");
+    let mut random = fastrand::Rng::with_seed(4);
+    let config = SpoolConfig {
+        bytes_max: 48 << 20,
+        full_policy: FullPolicy::DropOldest,
+        ..SpoolConfig::new(folder.path())
+    };
+    let mut spool = open_with(config);
+    for _ in 0..40 {
+        block_on(spool.append_step("s", vec![], large_facts(&mut random))).expect("spooled");
+    }
+    let spooled = spool.events_spooled();
+    spool.new_epoch(Seq(0)).expect("switched");
+    let reasons: Vec<_> = spool.drops().iter().collect();
+    let [("spool_full", dropped)] = reasons[..] else { panic!("one reason: {reasons:?}") };
+    assert_eq!(spooled, spool.events_queued() + dropped);
+}

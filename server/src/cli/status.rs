@@ -1,6 +1,7 @@
 //! `muster status`: the fleet of a running collector.
 
 use comfy_table::{Table, presets};
+use muster::clock::{Clock, SystemClock};
 use serde_json::Value;
 
 use super::{Failure, print};
@@ -20,7 +21,7 @@ pub(super) struct Arguments {
 const ROWS_SHOWN_MAX: usize = 50;
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let agents = rows(&arguments.http, "agents")?;
+    let mut agents = rows(&arguments.http, "agents")?;
     let sessions = rows(&arguments.http, "sessions")?;
     let ready = muster::page::get(&arguments.http, "/readyz");
     if arguments.json {
@@ -35,7 +36,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let connected = agents.iter().filter(|agent| agent["connected"] == true).count();
     let mut text =
         format!("collector {}: {health}\n{} agents, {connected} connected\n", arguments.http, agents.len());
-    text += &table(&agents, &["team", "user", "host", "connected", "version", "spool_events"]);
+    let now_us = SystemClock::new().wall().0;
+    for agent in &mut agents {
+        let heard =
+            agent["heard_us"].as_u64().map_or(0, |heard_us| now_us.saturating_sub(heard_us) / 1_000_000);
+        agent["heard"] = format!("{heard} s ago").into();
+        agent["lag_events"] = agent["spool_events"].clone();
+    }
+    text += &table(&agents, &["team", "user", "host", "connected", "heard", "lag_events", "version"]);
     let live: Vec<Value> =
         sessions.into_iter().filter(|s| s["status"] == "running" || s["status"] == "paused").collect();
     text += &format!("{} live sessions\n", live.len());
