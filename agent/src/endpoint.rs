@@ -20,18 +20,31 @@ use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::figures::Figures;
-use crate::uplink::stopped;
+use crate::figures::{Figures, RuntimeCounters};
+use crate::processes;
+use crate::uplink::{SharedSpool, UplinkStatus, stopped};
 
 /// What the page shows, filled by the runtime.
 #[derive(Debug)]
 pub struct Page {
     /// The series of the watched tools.
     pub aggregate: Mutex<Aggregate>,
-    /// The agent's own figures.
-    pub figures: watch::Receiver<Figures>,
+    /// The spool, whose figures are read when they are asked for.
+    pub spool: SharedSpool,
+    /// The uplink's state.
+    pub uplink: watch::Receiver<UplinkStatus>,
+    /// The runtime's counters, as of its last round.
+    pub counters: Mutex<RuntimeCounters>,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
+}
+
+impl Page {
+    async fn figures(&self) -> Figures {
+        let uplink = self.uplink.borrow().clone();
+        let counters = *self.counters.lock();
+        Figures::gather(&*self.spool.lock().await, uplink, counters, processes::own_usage())
+    }
 }
 
 /// A place where the guides promise the page.
@@ -125,7 +138,7 @@ async fn metrics_page(State(page): State<Arc<Page>>, headers: HeaderMap) -> Resp
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     let format = Format::negotiate(accept);
     let request = PageRequest { format, ..PageRequest::default() };
-    let figures = page.figures.borrow().to_text();
+    let figures = page.figures().await.to_text();
     let mut body = Vec::with_capacity(16 << 10);
     {
         let aggregate = page.aggregate.lock();
@@ -140,7 +153,7 @@ async fn metrics_page(State(page): State<Arc<Page>>, headers: HeaderMap) -> Resp
 }
 
 async fn health(State(page): State<Arc<Page>>) -> Response {
-    let trouble = page.figures.borrow().spool_trouble;
+    let trouble = page.figures().await.spool_trouble;
     let body = match trouble {
         None => serde_json::json!({ "status": "healthy", "service": "muster-agent" }),
         Some(reason) => {
@@ -151,7 +164,7 @@ async fn health(State(page): State<Arc<Page>>) -> Response {
 }
 
 async fn status(State(page): State<Arc<Page>>) -> Response {
-    let figures = page.figures.borrow().clone();
+    let figures = page.figures().await;
     ([(header::CONTENT_TYPE, "application/json")], figures.to_json().to_string()).into_response()
 }
 

@@ -24,9 +24,9 @@ use crate::config::AgentConfig;
 use crate::discovery::{Bounds, Discovery, Skipped};
 use crate::endpoint::{self, GuidePlace, Page};
 use crate::facts::Facts;
-use crate::figures::{Figures, RuntimeCounters};
+use crate::figures::RuntimeCounters;
 use crate::identity::{self, IdentityError};
-use crate::processes::{self, ProcTable};
+use crate::processes::ProcTable;
 use crate::project::Machine;
 use crate::sources::host::{self, HostSource, LiveTool};
 use crate::sources::{Moment, Source, WatchedPath};
@@ -86,8 +86,6 @@ pub struct Agent {
     page: Arc<Page>,
     agent_id: AgentId,
     epoch: Epoch,
-    figures: watch::Sender<Figures>,
-    uplink_status: watch::Receiver<UplinkStatus>,
     counters: RuntimeCounters,
     tasks: JoinSet<()>,
     shutdown: watch::Receiver<bool>,
@@ -112,13 +110,17 @@ impl Agent {
         let (agent_id, epoch) = (spool.identity().agent_id, spool.identity().epoch);
         let instance = identity::new_instance()?;
         let aggregate = local::load(&spool, clock.as_ref());
-        let (figures, figures_seen) = watch::channel(Figures::default());
-        let page =
-            Arc::new(Page { aggregate: Mutex::new(aggregate), figures: figures_seen, clock: clock.clone() });
         let (watcher, changes) = Watcher::new();
         let machine = Machine::of_this_process();
         let spool: SharedSpool = Arc::new(tokio::sync::Mutex::new(spool));
-        let (status, uplink_status) = watch::channel(UplinkStatus::default());
+        let (status, uplink) = watch::channel(UplinkStatus::default());
+        let page = Arc::new(Page {
+            aggregate: Mutex::new(aggregate),
+            spool: spool.clone(),
+            uplink,
+            counters: Mutex::new(RuntimeCounters::default()),
+            clock: clock.clone(),
+        });
         let mut tasks = JoinSet::new();
         let metrics_address = bind_page(&config, &page, &shutdown, &mut tasks).await?;
         if let Some(server) = config.server.clone() {
@@ -146,8 +148,6 @@ impl Agent {
             page,
             agent_id,
             epoch,
-            figures,
-            uplink_status,
             counters: RuntimeCounters::default(),
             tasks,
             shutdown,
@@ -173,7 +173,7 @@ impl Agent {
         let mut shutdown = self.shutdown.clone();
         loop {
             self.read_what_is_due().await;
-            self.publish_figures().await;
+            self.publish_counters().await;
             if *shutdown.borrow() {
                 break;
             }
@@ -339,16 +339,15 @@ impl Agent {
         local::apply(&mut self.page.aggregate.lock(), self.agent_id, batch, at);
     }
 
-    async fn publish_figures(&mut self) {
+    async fn publish_counters(&mut self) {
         self.counters.sources = self.slots.len() as u64;
-        let uplink = self.uplink_status.borrow_and_update().clone();
+        *self.page.counters.lock() = self.counters;
         let spool = self.spool.lock().await;
         if spool.identity().epoch != self.epoch {
             // The stored counters name an epoch; those of the one we left would not be gone on with.
             self.epoch = spool.identity().epoch;
             local::store(&self.page.aggregate.lock(), &spool);
         }
-        self.figures.send_replace(Figures::gather(&spool, uplink, self.counters, processes::own_usage()));
     }
 
     fn watch_again(&mut self) {
@@ -380,7 +379,7 @@ impl Agent {
 
     /// Everything is durable already; this only makes the next start quicker.
     async fn stop(mut self) -> Result<(), SpoolError> {
-        self.publish_figures().await;
+        self.publish_counters().await;
         let ended =
             tokio::time::timeout(STOP_TIMEOUT, async { while self.tasks.join_next().await.is_some() {} });
         if ended.await.is_err() {
