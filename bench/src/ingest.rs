@@ -46,7 +46,7 @@ struct Cell {
 /// Runs and prints a table.
 pub fn run(args: &IngestArgs) -> anyhow::Result<()> {
     println!(
-        "| streams x events | service | events/s | cpu-s/M | events/s a core | ratio to bare | ack p50 ms | ack p99 ms | RSS MiB |"
+        "| streams x events | service | events/s | cpu-s/M | events/s a core | ratio to bare | ack p50 ms | ack p99 ms | RSS MiB | bytes/event |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|");
     for cell in &args.cells {
