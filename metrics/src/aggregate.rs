@@ -141,8 +141,8 @@ impl Aggregate {
         self.replay(team, agent, batch, at);
     }
 
-    /// Counts a batch that was received before a restart. Its agent is not thereby there: gauges of an agent that the
-    /// snapshot does not know as heard come to the page when it is heard.
+    /// Counts a batch that was received before a restart. Its agent is not thereby there: after a collector's restart
+    /// no agent is, and gauges come to the page when their agent is heard.
     pub fn replay(&mut self, team: &Team, agent: AgentId, batch: &v1::Batch, at: Applied) {
         let store = &mut self.store;
         let now = store.timeline.tick(at.monotonic);
