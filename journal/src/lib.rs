@@ -103,14 +103,19 @@ impl Journal {
         Ok(Pending::new(slot))
     }
 
-    /// Appends the records as one, with nothing between them, and waits until they are durable. The position is the
-    /// last one's. After a crash all of them are there or none is.
+    /// Queues the records as one, with nothing between them. The position is the last one's. After a crash all of them
+    /// are there or none is.
     ///
     /// No records is an error of the caller's, told as [`AppendError::Empty`].
-    pub fn commit(&self, records: Vec<Record>) -> Result<Position, AppendError> {
+    pub fn append_all(&self, records: Vec<Record>) -> Result<Pending, AppendError> {
         let slot = Arc::new(Slot::default());
         self.shared.submit(Records::Many(records), slot.clone())?;
-        Pending::new(slot).wait()
+        Ok(Pending::new(slot))
+    }
+
+    /// [`Journal::append_all`], and waits until the records are durable.
+    pub fn commit(&self, records: Vec<Record>) -> Result<Position, AppendError> {
+        self.append_all(records)?.wait()
     }
 
     /// The last durable position.

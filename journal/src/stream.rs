@@ -1,4 +1,5 @@
 //! The collector's log: numbered streams over a log, each with a high-water mark that moves in the same write as the data.
+//! Beside them it takes OTLP payloads, which have no numbers ([`mod@payload`]).
 //!
 //! A stream is a [`StreamKey`]; a batch is a run of its sequence numbers and the bytes as they came. What is durable of a
 //! stream is always a run without gaps, unless [`StreamLog::skip_to`] allowed one or damage made one.
@@ -17,6 +18,7 @@
 mod checkpoint;
 mod local;
 mod meta;
+mod payload;
 mod state;
 
 use std::fmt;
@@ -27,14 +29,15 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use muster::clock::WallTime;
-use muster::ids::{Seq, SeqRange, StreamKey};
+use muster::ids::{Seq, SeqRange, StreamKey, Team};
 
-use crate::completion::Slot;
+use crate::completion::{Pending, Slot};
 use crate::error::{AppendError, ReadError};
 use crate::record::{GapReason, Position};
 
 pub use local::{JournalStreamLog, StreamOpenError, StreamRecovery};
 pub use meta::MetaError;
+pub use payload::{KIND_OTLP, OtlpEntry, OtlpPart};
 
 /// Kind of the records that hold a batch.
 pub const KIND_BATCH: u8 = 1;
@@ -112,6 +115,8 @@ pub struct StreamEntry {
 pub enum StreamItem {
     /// The next batch.
     Batch(StreamEntry),
+    /// An OTLP payload that came without a stream.
+    Otlp(OtlpEntry),
     /// Positions that are not there any more, both ends included.
     Gap {
         /// First position that is missing.
@@ -121,7 +126,7 @@ pub enum StreamItem {
         /// Why.
         reason: GapReason,
     },
-    /// A record that is no batch (a checkpoint, or a kind of a newer program): pass over it.
+    /// A record that is neither (a checkpoint, or a kind of a newer program): pass over it.
     Other {
         /// Its place.
         position: Position,
@@ -157,7 +162,11 @@ pub trait StreamLog: Send + Sync {
     /// Appends a batch in its stream's order. Returns at once; the answer is given when it is durable.
     fn append(&self, key: &StreamKey, batch: Sealed) -> Result<Appending, StreamError>;
 
-    /// The batches after a position, in order.
+    /// Appends an OTLP payload, in parts that each fit into a record: after a crash all of them are there or none is.
+    /// There is no number to tell a repeat by, so a sender that retries is stored again.
+    fn append_otlp(&self, team: &Team, parts: Vec<OtlpPart>) -> Result<Pending, AppendError>;
+
+    /// What came after a position, in order.
     fn read(&self, from: Position) -> Box<dyn Iterator<Item = Result<StreamItem, ReadError>> + Send>;
 
     /// How far a stream is durable.

@@ -70,7 +70,7 @@ impl Stored {
                 StreamItem::Gap { from, to, reason } => {
                     stored.faults.push(format!("positions {from} to {to} are missing: {reason:?}"));
                 }
-                StreamItem::Other { .. } => {}
+                StreamItem::Otlp(_) | StreamItem::Other { .. } => {}
             }
         }
         stored

@@ -4,16 +4,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use muster::ids::{Seq, SeqRange, StreamKey};
+use muster::ids::{Seq, SeqRange, StreamKey, Team};
 use parking_lot::Mutex;
 
 use super::state::{Decision, Stream};
 use super::{
-    Appending, Ending, KIND_BATCH, KIND_CHECKPOINT, Mark, Outcome, STREAMS_MAX, Sealed, StreamEntry,
-    StreamError, StreamItem, StreamLog, WAITING_MAX, checkpoint, meta,
+    Appending, Ending, KIND_BATCH, KIND_CHECKPOINT, KIND_OTLP, Mark, OtlpEntry, OtlpPart, Outcome,
+    STREAMS_MAX, Sealed, StreamEntry, StreamError, StreamItem, StreamLog, WAITING_MAX, checkpoint, meta,
+    payload,
 };
 use crate::Journal;
-use crate::completion::{self, Completion, Slot};
+use crate::completion::{self, Completion, Pending, Slot};
 use crate::error::{AppendError, ReadError};
 use crate::format::FRAME_HEAD_BYTES;
 use crate::queue::Records;
@@ -149,6 +150,10 @@ impl StreamLog for JournalStreamLog {
         }
     }
 
+    fn append_otlp(&self, team: &Team, parts: Vec<OtlpPart>) -> Result<Pending, AppendError> {
+        self.journal.append_all(parts.into_iter().map(|part| payload::record(team, part)).collect())
+    }
+
     fn read(&self, from: Position) -> Box<dyn Iterator<Item = Result<StreamItem, ReadError>> + Send> {
         Box::new(self.journal.reader(from).map(|item| item.map(stream_item)))
     }
@@ -216,10 +221,13 @@ impl Completion for BatchCompletion {
 fn stream_item(item: ReadItem) -> StreamItem {
     match item {
         ReadItem::Gap { from, to, reason } => StreamItem::Gap { from, to, reason },
-        ReadItem::Entry(entry) => match StreamEntry::try_from(&entry) {
-            Ok(batch) => StreamItem::Batch(batch),
-            Err(_) => StreamItem::Other { position: entry.position, kind: entry.kind },
-        },
+        ReadItem::Entry(entry) => {
+            let known = match entry.kind {
+                KIND_BATCH => StreamEntry::try_from(&entry).map(StreamItem::Batch),
+                _ => OtlpEntry::try_from(&entry).map(StreamItem::Otlp),
+            };
+            known.unwrap_or(StreamItem::Other { position: entry.position, kind: entry.kind })
+        }
     }
 }
 
@@ -273,7 +281,7 @@ fn rebuild(
         recovery.records_read += 1;
         match item? {
             ReadItem::Gap { from, to, .. } => recovery.positions_lost += to.0 - from.0 + 1,
-            ReadItem::Entry(entry) if entry.kind == KIND_CHECKPOINT => {}
+            ReadItem::Entry(entry) if matches!(entry.kind, KIND_CHECKPOINT | KIND_OTLP) => {}
             ReadItem::Entry(entry) => match StreamEntry::try_from(&entry) {
                 Ok(batch) => note_batch(&mut marks, batch, &mut recovery),
                 Err(_) => recovery.metas_unknown += 1,

@@ -21,17 +21,17 @@ use crate::record::Entry;
 
 const VERSION: u8 = 1;
 
-/// Why an entry is no batch.
+/// Why an entry is not what was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MetaError {
     /// Its kind is another.
-    #[error("record of kind {0} holds no batch")]
+    #[error("record of kind {0} holds something else")]
     Kind(u8),
     /// Its meta has a version that we do not know.
-    #[error("batch meta has version {0}")]
+    #[error("the record's meta has version {0}")]
     Version(u8),
     /// Its meta is too short, or a field is not valid.
-    #[error("batch meta is malformed")]
+    #[error("the record's meta is malformed")]
     Malformed,
 }
 
@@ -109,10 +109,14 @@ impl<'a> Fields<'a> {
         Ok(u64::from_le_bytes(bytes))
     }
 
-    pub(super) fn key(&mut self) -> Result<StreamKey, MetaError> {
+    pub(super) fn team(&mut self) -> Result<Team, MetaError> {
         let len = self.u8()? as usize;
         let name = std::str::from_utf8(self.bytes(len)?).map_err(|_| MetaError::Malformed)?;
-        let team: Team = name.parse().map_err(|_| MetaError::Malformed)?;
+        name.parse().map_err(|_| MetaError::Malformed)
+    }
+
+    pub(super) fn key(&mut self) -> Result<StreamKey, MetaError> {
+        let team = self.team()?;
         let agent = AgentId::try_from(self.bytes(16)?).map_err(|_| MetaError::Malformed)?;
         let epoch = Epoch::try_from(self.u64()?).map_err(|_| MetaError::Malformed)?;
         Ok(StreamKey { team, agent, epoch })

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use muster::clock::{ManualClock, WallTime};
-use muster::ids::{AgentId, Epoch, Seq, SeqRange, StreamKey};
+use muster::ids::{AgentId, Epoch, Seq, SeqRange, StreamKey, Team};
+use muster::v1;
 
 use super::*;
 use crate::fs::{CrashChoice, Fault, OpKind, SimFs, Trigger};
@@ -376,4 +377,43 @@ fn after_a_crash_anywhere_each_mark_is_what_the_log_has_and_nothing_answered_is_
             }
         }
     }
+}
+
+#[test]
+fn otlp_payloads_stand_in_the_log_among_batches_and_survive_a_reopening_without_touching_marks() {
+    let fs = SimFs::new();
+    let team: Team = "platform".parse().unwrap();
+    let part = |signal, items, text: &'static str| OtlpPart {
+        signal,
+        items,
+        bytes: Bytes::from_static(text.as_bytes()),
+    };
+    {
+        let (log, _) = open(&fs);
+        put(&log, 1, 1, 3);
+        let parts = vec![part(v1::OtlpSignal::Logs, 7, "seven"), part(v1::OtlpSignal::Metrics, 2, "two")];
+        let last = log.append_otlp(&team, parts).unwrap().wait().unwrap();
+        assert_eq!(last, Position(3));
+        assert!(matches!(log.append_otlp(&team, Vec::new()), Err(AppendError::Empty)));
+        put(&log, 1, 4, 4);
+    }
+    let (log, recovery) = open(&fs);
+    assert_eq!((recovery.metas_unknown, recovery.streams), (0, 1));
+    assert_eq!(log.high_water_mark(&key(1)).durable, Seq(4));
+    let items: Vec<_> = log.read(Position::ZERO).map(Result::unwrap).collect();
+    let otlp: Vec<_> = items
+        .iter()
+        .filter_map(|item| match item {
+            StreamItem::Otlp(entry) => Some((entry.position, entry.signal, entry.items, &entry.bytes[..])),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        otlp,
+        [
+            (Position(2), v1::OtlpSignal::Logs, 7, &b"seven"[..]),
+            (Position(3), v1::OtlpSignal::Metrics, 2, &b"two"[..])
+        ]
+    );
+    assert_eq!(batches(&log).len(), 2);
 }

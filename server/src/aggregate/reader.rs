@@ -118,6 +118,7 @@ impl Reader {
                 tracing::error!(%from, %to, reason = reason.as_str(), "journal records are missing");
                 self.position = to;
             }
+            StreamItem::Otlp(entry) => self.position = entry.position,
             StreamItem::Other { position, .. } => self.position = position,
         }
         self.view.position.store(self.position.0, Ordering::Release);

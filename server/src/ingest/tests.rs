@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use journal::stream::{Appending, Mark, Sealed, StreamError, StreamItem};
-use journal::{AppendError, Config, Journal, Position, ReadError};
+use journal::stream::{Appending, Mark, OtlpPart, Sealed, StreamError, StreamItem};
+use journal::{AppendError, Config, Journal, Pending, Position, ReadError};
 use muster::batch::{BatchBuilder, SourceIdentity};
 use muster::clock::{SystemClock, WallTime};
-use muster::ids::{Seq, StreamKey};
+use muster::ids::{Seq, StreamKey, Team};
 use muster::v1::agent_message::Kind as Up;
 use muster::v1::collector_client::CollectorClient;
 use muster::v1::collector_message::Kind as Down;
@@ -38,6 +38,10 @@ impl StreamLog for Refusing {
 
     fn read(&self, from: Position) -> Box<dyn Iterator<Item = Result<StreamItem, ReadError>> + Send> {
         self.log.read(from)
+    }
+
+    fn append_otlp(&self, team: &Team, parts: Vec<OtlpPart>) -> Result<Pending, AppendError> {
+        self.log.append_otlp(team, parts)
     }
 
     fn high_water_mark(&self, key: &StreamKey) -> Mark {

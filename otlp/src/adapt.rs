@@ -1,0 +1,1 @@
+//! Making OTLP fit for a destination: temporality, kinds of histograms, limits on attributes, age.
