@@ -37,8 +37,7 @@ use muster::ids::{AgentId, Team};
 use muster::v1;
 
 pub use fact::{Fact, Label};
-pub(crate) use page::is_own_name;
-pub use page::{PageCursor, PageRequest};
+pub use page::{PageCursor, PageRequest, is_own_name};
 pub use snapshot::SnapshotError;
 
 use crate::catalogue::{Bounds, Family, FamilyId, LabelOrder, MetricKind, families, find, self_families};
