@@ -40,7 +40,7 @@ impl Amount {
     }
 
     pub(super) fn is_finite(self) -> bool {
-        self.high.is_finite()
+        self.high.is_finite() && self.low.is_finite()
     }
 
     pub(super) fn is_negative(self) -> bool {
@@ -61,7 +61,7 @@ impl Amount {
     /// As it stands on a page: a whole number without a fraction, else the nearest double.
     pub(super) fn number(self) -> Number {
         if self.high.fract() == 0.0 && self.low.fract() == 0.0 && self.high.abs() <= INTEGER_MAX {
-            return Number::Integer(self.high as i128 + self.low as i128);
+            return Number::Integer((self.high as i128).saturating_add(self.low as i128));
         }
         Number::Float(self.high + self.low)
     }
