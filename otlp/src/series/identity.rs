@@ -81,8 +81,9 @@ mod tests {
         let base = Identity::new(&["a", "b"], &[]);
         let (x, y) = (attribute("x", "1"), attribute("y", "2"));
         assert_eq!(base.stream(&[x.clone(), y.clone()], 7), base.stream(&[y.clone(), x.clone()], 7));
-        assert_ne!(base.stream(&[x.clone()], 7), base.stream(&[x.clone()], 8));
-        assert_ne!(base.stream(&[x.clone()], 7), base.stream(&[y], 7));
+        let (x, y) = ([x], [y]);
+        assert_ne!(base.stream(&x, 7), base.stream(&x, 8));
+        assert_ne!(base.stream(&x, 7), base.stream(&y, 7));
         assert_ne!(Identity::new(&["ab", ""], &[]).stream(&[], 0), base.stream(&[], 0));
     }
 
