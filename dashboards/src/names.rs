@@ -146,7 +146,7 @@ fn from_catalogue(name: &str) -> Option<Sample> {
 }
 
 fn own(name: &str) -> Option<Sample> {
-    COLLECTOR_FIGURES.iter().chain(AGENT_FIGURES).find_map(|figure| {
+    COLLECTOR_FIGURES.iter().chain(AGENT_FIGURES).chain(prometheus::FIGURES).find_map(|figure| {
         let kind = sample_kind(figure.name, figure.kind, name)?;
         Some(sample(kind, figure.labels.iter().copied()))
     })
