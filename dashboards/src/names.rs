@@ -158,8 +158,14 @@ fn recorded(name: &str) -> Option<Sample> {
 }
 
 fn prometheus_own(name: &str) -> Option<Sample> {
-    matches!(name, "up" | "scrape_duration_seconds" | "scrape_samples_scraped")
-        .then(|| sample(SampleKind::Gauge, std::iter::empty()))
+    match name {
+        "up" | "scrape_duration_seconds" | "scrape_samples_scraped" => {
+            Some(sample(SampleKind::Gauge, std::iter::empty()))
+        }
+        // What the alerts' own expressions leave of labels comes on top.
+        "ALERTS" => Some(sample(SampleKind::Gauge, ["alertname", "alertstate", "severity"].into_iter())),
+        _ => None,
+    }
 }
 
 fn sample(kind: SampleKind, labels: impl Iterator<Item = &'static str>) -> Sample {

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the configuration is not valid.
 
 mod check_config;
+mod dashboards;
 mod metrics;
 mod serve;
 mod status;
@@ -39,6 +40,8 @@ enum Command {
     Metrics(metrics::Arguments),
     /// Make, list and revoke the credentials of teams.
     Token(token::Arguments),
+    /// The dashboards, rules and alerts that belong to Muster.
+    Dashboards(dashboards::Arguments),
     /// Check a configuration file without touching anything.
     CheckConfig(check_config::Arguments),
     /// Print a completion script for a shell.
@@ -69,6 +72,7 @@ impl Cli {
             Command::Status(arguments) => status::run(&arguments),
             Command::Metrics(arguments) => metrics::run(&arguments),
             Command::Token(arguments) => token::run(arguments),
+            Command::Dashboards(arguments) => dashboards::run(&arguments),
             Command::CheckConfig(arguments) => check_config::run(arguments),
             Command::Completions { shell } => completions(shell),
         }
