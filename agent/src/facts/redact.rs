@@ -38,10 +38,10 @@ impl Privacy {
 }
 
 /// What stands for a text that may not leave.
-pub(super) const REDACTED: &str = "redacted";
+pub(crate) const REDACTED: &str = "redacted";
 
 /// Keeps a text that looks like a name; answers [`REDACTED`] for prose, paths, addresses and secrets.
-pub(super) fn word(text: &str) -> Cow<'_, str> {
+pub(crate) fn word(text: &str) -> Cow<'_, str> {
     let text = text.trim();
     if text.is_empty() {
         return Cow::Borrowed("");
@@ -64,7 +64,7 @@ pub(super) fn word(text: &str) -> Cow<'_, str> {
 
 /// The name of a project, a machine or a branch: never empty when given one, and two names never become the same. What a
 /// label or a secret scanner could trip over is replaced; a name that looks like a secret becomes its checksum.
-pub(super) fn name(text: &str) -> String {
+pub(crate) fn name(text: &str) -> String {
     let text = text.trim();
     if looks_like_secret(text) || looks_like_address(text) || text.len() > WORD_BYTES_MAX {
         return format!("{REDACTED}-{:08x}", crc32c::crc32c(text.as_bytes()));
@@ -73,7 +73,7 @@ pub(super) fn name(text: &str) -> String {
 }
 
 /// Cuts a text and replaces what looks like a secret or a path in it.
-pub(super) fn scrub(text: &str, bytes_max: usize) -> String {
+pub(crate) fn scrub(text: &str, bytes_max: usize) -> String {
     let text = &text[..text.floor_char_boundary(bytes_max)];
     let mut out = String::with_capacity(text.len());
     for piece in text
@@ -100,7 +100,8 @@ fn names_a_file(text: &str) -> bool {
     })
 }
 
-fn looks_like_path(text: &str) -> bool {
+/// Absolute, of a home folder, climbing, or with a scheme.
+pub(crate) fn looks_like_path(text: &str) -> bool {
     let drive = text.len() > 2 && text.as_bytes()[1] == b':' && matches!(text.as_bytes()[2], b'\\' | b'/');
     drive
         || text.starts_with('/')
