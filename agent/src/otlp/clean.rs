@@ -198,17 +198,18 @@ fn exemplars(texts: &mut Texts<'_>, exemplars: &mut [Exemplar]) {
 /// Cleans attributes and answers how many went.
 fn attributes(texts: &mut Texts<'_>, attributes: &mut Vec<KeyValue>) -> u32 {
     let before = attributes.len();
-    attributes.retain_mut(|attribute| key_value(texts, attribute));
+    attributes.retain_mut(|attribute| key_value(texts, attribute, None));
     (before - attributes.len()) as u32
 }
 
-/// Cleans one attribute; false when it has to go.
-fn key_value(texts: &mut Texts<'_>, attribute: &mut KeyValue) -> bool {
+/// Cleans one attribute; false when it has to go. `class` is that of a value it is in, where that counts.
+fn key_value(texts: &mut Texts<'_>, attribute: &mut KeyValue, class: Option<Class>) -> bool {
     attribute.key_strindex = 0;
-    let Some(class) = texts.class_of(&attribute.key) else {
+    let Some(own) = texts.class_of(&attribute.key) else {
         texts.count();
         return false;
     };
+    let class = class.unwrap_or(own);
     if let Some(value) = attribute.value.as_mut().and_then(|value| value.value.as_mut()) {
         any_value(texts, class, value);
     }
@@ -231,27 +232,18 @@ fn any_value(texts: &mut Texts<'_>, class: Class, value: &mut Value) {
         },
         // What is below a key of content is content of the same kind.
         Value::ArrayValue(array) if !is_closed(texts, class) => {
-            array.values.iter_mut().for_each(|value| nested(texts, class, value));
-        }
-        Value::KvlistValue(list) if matches!(class, Class::Content(_)) && !is_closed(texts, class) => {
-            list.values.retain(|entry| texts.class_of(&entry.key).is_some());
-            for value in list.values.iter_mut().filter_map(|entry| entry.value.as_mut()) {
-                nested(texts, class, value);
+            for value in array.values.iter_mut().filter_map(|value| value.value.as_mut()) {
+                any_value(texts, class, value);
             }
         }
         Value::KvlistValue(list) if !is_closed(texts, class) => {
-            attributes(texts, &mut list.values);
+            let of_all = Some(class).filter(|class| matches!(class, Class::Content(_)));
+            list.values.retain_mut(|entry| key_value(texts, entry, of_all));
         }
         // An index into a table that only profiles have.
         Value::ArrayValue(_) | Value::KvlistValue(_) | Value::BytesValue(_) | Value::StringValueStrindex(_) => {
             redact(texts, value);
         }
-    }
-}
-
-fn nested(texts: &mut Texts<'_>, class: Class, value: &mut AnyValue) {
-    if let Some(value) = &mut value.value {
-        any_value(texts, class, value);
     }
 }
 
@@ -278,7 +270,7 @@ fn point_attributes(texts: &mut Texts<'_>, attributes: &mut Vec<KeyValue>) {
             Some(Value::StringValue(text)) => Some(text.clone()),
             Some(nested) => Some(format!("{nested:?}")),
         };
-        if !key_value(texts, attribute) {
+        if !key_value(texts, attribute, None) {
             gone.push_str(&attribute.key);
             gone.push_str(original.as_deref().unwrap_or_default());
             return false;

@@ -149,6 +149,7 @@ const EXACT: &[(&str, &[(&str, Class)])] = &[
             ("log.file.path", Never),
             ("log.record.original", Content(Messages)),
             ("vcs.repository.url.full", Never),
+            ("muster.project", Name),
         ],
     ),
 ];
