@@ -13,7 +13,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use muster::clock::Clock;
 use muster::ids::AgentId;
 use otlp::receive::{Budget, Door, Limits, Transport};
 use tokio::net::TcpListener;
@@ -62,12 +61,10 @@ pub struct Addresses {
 
 /// What a receiver works with.
 pub struct Surroundings<'a> {
-    /// The spool, the local page and the counters in it.
+    /// The spool, the local page, its counters and its clock.
     pub page: Arc<Page>,
     /// Who this agent is.
     pub agent_id: AgentId,
-    /// Where time comes from.
-    pub clock: Arc<dyn Clock>,
     /// Whose machine this is.
     pub machine: Machine,
     /// What may leave.
@@ -88,7 +85,6 @@ pub async fn start(config: &OtlpConfig, around: Surroundings<'_>) -> Result<Rece
         counters: around.page.otlp.clone().unwrap_or_default(),
         page: around.page,
         agent_id: around.agent_id,
-        clock: around.clock,
         privacy: around.privacy,
         origins: origins.clone(),
         pseudonyms: pseudonyms::Pseudonyms::load(&state_dir)?,

@@ -81,7 +81,7 @@ pub fn metrics(texts: &mut Texts<'_>, metrics: &mut ResourceMetrics) -> Counted 
 }
 
 fn resource(texts: &mut Texts<'_>, resource: &mut Resource) {
-    resource.dropped_attributes_count += attributes(texts, &mut resource.attributes);
+    attributes(texts, &mut resource.attributes, &mut resource.dropped_attributes_count);
     for EntityRef { schema_url, r#type, id_keys, description_keys } in &mut resource.entity_refs {
         texts.schema(schema_url);
         texts.word_or_empty(r#type);
@@ -96,7 +96,7 @@ fn scope(texts: &mut Texts<'_>, scope: Option<&mut InstrumentationScope>) {
     let Some(scope) = scope else { return };
     texts.name(&mut scope.name);
     texts.name(&mut scope.version);
-    scope.dropped_attributes_count += attributes(texts, &mut scope.attributes);
+    attributes(texts, &mut scope.attributes, &mut scope.dropped_attributes_count);
 }
 
 fn log_record(texts: &mut Texts<'_>, record: &mut LogRecord) {
@@ -104,7 +104,7 @@ fn log_record(texts: &mut Texts<'_>, record: &mut LogRecord) {
     texts.name(&mut record.event_name);
     texts.id(&mut record.trace_id, TRACE_ID_BYTES);
     texts.id(&mut record.span_id, SPAN_ID_BYTES);
-    record.dropped_attributes_count += attributes(texts, &mut record.attributes);
+    attributes(texts, &mut record.attributes, &mut record.dropped_attributes_count);
     match record.body.as_mut().and_then(|body| body.value.as_mut()) {
         Some(Value::StringValue(text)) => texts.message(ContentField::Messages, text),
         Some(value) => any_value(texts, Class::Word, value),
@@ -118,16 +118,16 @@ fn span_of(texts: &mut Texts<'_>, span: &mut Span) {
     texts.id(&mut span.parent_span_id, SPAN_ID_BYTES);
     trace_state(texts, &mut span.trace_state);
     texts.name(&mut span.name);
-    span.dropped_attributes_count += attributes(texts, &mut span.attributes);
+    attributes(texts, &mut span.attributes, &mut span.dropped_attributes_count);
     for span::Event { name, attributes: of_event, dropped_attributes_count, .. } in &mut span.events {
         texts.name(name);
-        *dropped_attributes_count += attributes(texts, of_event);
+        attributes(texts, of_event, dropped_attributes_count);
     }
     for link in &mut span.links {
         texts.id(&mut link.trace_id, TRACE_ID_BYTES);
         texts.id(&mut link.span_id, SPAN_ID_BYTES);
         trace_state(texts, &mut link.trace_state);
-        link.dropped_attributes_count += attributes(texts, &mut link.attributes);
+        attributes(texts, &mut link.attributes, &mut link.dropped_attributes_count);
     }
     if let Some(status) = &mut span.status {
         texts.message(ContentField::Messages, &mut status.message);
@@ -147,7 +147,7 @@ fn metric_of(texts: &mut Texts<'_>, metric: &mut Metric) -> u64 {
     texts.word_or_empty(&mut metric.name);
     texts.description(&mut metric.description);
     texts.unit(&mut metric.unit);
-    attributes(texts, &mut metric.metadata);
+    attributes(texts, &mut metric.metadata, &mut 0);
     match &mut metric.data {
         None => 0,
         Some(Data::Gauge(gauge)) => numbers(texts, &mut gauge.data_points),
@@ -189,17 +189,17 @@ fn numbers(texts: &mut Texts<'_>, points: &mut [otlp::proto::metrics::NumberData
 
 fn exemplars(texts: &mut Texts<'_>, exemplars: &mut [Exemplar]) {
     for exemplar in exemplars {
-        attributes(texts, &mut exemplar.filtered_attributes);
+        attributes(texts, &mut exemplar.filtered_attributes, &mut 0);
         texts.id(&mut exemplar.trace_id, TRACE_ID_BYTES);
         texts.id(&mut exemplar.span_id, SPAN_ID_BYTES);
     }
 }
 
-/// Cleans attributes and answers how many went.
-fn attributes(texts: &mut Texts<'_>, attributes: &mut Vec<KeyValue>) -> u32 {
+/// Cleans attributes and adds those that went to what the message says of them.
+fn attributes(texts: &mut Texts<'_>, attributes: &mut Vec<KeyValue>, dropped: &mut u32) {
     let before = attributes.len();
     attributes.retain_mut(|attribute| key_value(texts, attribute, None));
-    (before - attributes.len()) as u32
+    *dropped = dropped.saturating_add((before - attributes.len()) as u32);
 }
 
 /// Cleans one attribute; false when it has to go. `class` is that of a value it is in, where that counts.
@@ -241,7 +241,10 @@ fn any_value(texts: &mut Texts<'_>, class: Class, value: &mut Value) {
             list.values.retain_mut(|entry| key_value(texts, entry, of_all));
         }
         // An index into a table that only profiles have.
-        Value::ArrayValue(_) | Value::KvlistValue(_) | Value::BytesValue(_) | Value::StringValueStrindex(_) => {
+        Value::ArrayValue(_)
+        | Value::KvlistValue(_)
+        | Value::BytesValue(_)
+        | Value::StringValueStrindex(_) => {
             redact(texts, value);
         }
     }

@@ -251,6 +251,29 @@ const WORDS: &[(&str, Class, Reach)] = &[
     ("variables", Never, Reach::Below),
 ];
 
+/// Whose names say more than a name: `conversation.name` is its title.
+const NAMED: &[(&str, Class)] = &[
+    ("author", Never),
+    ("chat", Content(Tasks)),
+    ("conversation", Content(Tasks)),
+    ("customer", Never),
+    ("display", Never),
+    ("enduser", Never),
+    ("file", Content(Files)),
+    ("first", Never),
+    ("folder", Content(Files)),
+    ("full", Never),
+    ("issue", Content(Tasks)),
+    ("last", Never),
+    ("login", Never),
+    ("owner", Never),
+    ("person", Never),
+    ("plan", Content(Tasks)),
+    ("session", Content(Tasks)),
+    ("task", Content(Tasks)),
+    ("user", Never),
+];
+
 /// Whether a word of [`WORDS`] speaks for the parts behind it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reach {
@@ -262,11 +285,13 @@ enum Reach {
 
 /// Last words that say what content is like, not what it is: `gen_ai.prompt.0.role`, `body.size`.
 const SHAPES: &[&str] = &[
-    "bytes", "category", "chars", "code", "count", "decision", "duration", "encoding", "format", "index", "kind",
-    "length", "lines", "mode", "ms", "role", "scope", "size", "source", "status", "tokens", "type", "version",
+    "bytes", "category", "chars", "code", "count", "decision", "duration", "encoding", "format", "index",
+    "kind", "length", "lines", "mode", "ms", "role", "scope", "size", "source", "status", "tokens", "type",
+    "version",
 ];
 /// Last words of keys whose values join items.
-const IDS: &[&str] = &["id", "ids", "uuid", "guid", "sha", "hash", "revision", "commit", "sessionid", "requestid"];
+const IDS: &[&str] =
+    &["id", "ids", "uuid", "guid", "sha", "hash", "revision", "commit", "sessionid", "requestid"];
 /// Last words of keys whose values may be names of several words.
 const NAMES: &[&str] = &["agent", "language", "name", "names", "provider", "tool", "type"];
 
@@ -297,12 +322,20 @@ pub fn class_of(key: &str) -> Class {
             return *class;
         }
     }
-    match last_word {
-        "model" => Class::Model,
-        word if NAMES.contains(&word) && parents.iter().any(|part| self::last_word(part) == "model") => Class::Model,
-        word if NAMES.contains(&word) => Name,
-        _ => Word,
+    if last_word == "model" {
+        return Class::Model;
     }
+    if !NAMES.contains(&last_word) {
+        return Word;
+    }
+    match words_of(&parts).rev().nth(1) {
+        Some("model") => Class::Model,
+        before => NAMED.iter().find(|(word, _)| Some(*word) == before).map_or(Name, |(_, class)| *class),
+    }
+}
+
+fn words_of<'a>(parts: &'a [&'a str]) -> impl DoubleEndedIterator<Item = &'a str> {
+    parts.iter().flat_map(|part| part.split('_')).filter(|word| !word.is_empty())
 }
 
 /// `toolCall.argsText` as `tool_call.args_text`.
@@ -330,8 +363,9 @@ fn last_word(part: &str) -> &str {
 
 /// The id of a key is a secret with some issuers.
 fn is_of_a_credential(parts: &[&str]) -> bool {
-    let is_credential = |word: &str| matches!(word, "key" | "token" | "secret" | "credential" | "credentials");
-    parts.iter().flat_map(|part| part.split('_')).any(is_credential)
+    let is_credential =
+        |word: &str| matches!(word, "key" | "token" | "secret" | "credential" | "credentials");
+    words_of(parts).any(is_credential)
 }
 
 #[cfg(test)]
@@ -367,7 +401,7 @@ mod tests {
         for (key, class) in [
             ("some_tool.last_prompt", Content(Prompts)),
             ("gen_ai.prompt.0.part", Content(Prompts)),
-            ("llm.input_messages.0.message.extra", Content(Messages)),
+            ("llm.input_messages.0.message.extra", Content(Prompts)),
             ("newTool.errorMessage", Content(Messages)),
             ("toolInput.oldString", Never),
             ("http.request.header.x-thing", Never),
@@ -375,6 +409,9 @@ mod tests {
             ("editor.openFiles.0", Content(Files)),
             ("plan.title", Content(Tasks)),
             ("cloud.api_key_id", Never),
+            ("chat.session_name", Content(Tasks)),
+            ("git.author.name", Never),
+            ("editor.file.name", Content(Files)),
             ("access_token", Never),
         ] {
             assert_eq!(class_of(key), class, "{key}");
@@ -398,6 +435,8 @@ mod tests {
             ("gen_ai.request.model", Class::Model),
             ("cursor.model.name", Class::Model),
             ("tool_name", Name),
+            ("mcp_server.name", Name),
+            ("error_type", Name),
             ("event.name", Name),
             ("event.timestamp", Word),
             ("decision", Word),

@@ -59,15 +59,24 @@ impl OtlpCounters {
         head(page, "muster_agent_otlp_requests_total", "OTLP requests answered, by outcome.");
         for ((_, outcome), counter) in OUTCOMES.iter().zip(&self.requests) {
             // Writing to a String cannot fail.
-            let _ = writeln!(page, "muster_agent_otlp_requests_total{{outcome=\"{outcome}\"}} {}", load(counter));
+            let _ =
+                writeln!(page, "muster_agent_otlp_requests_total{{outcome=\"{outcome}\"}} {}", load(counter));
         }
         head(page, "muster_agent_otlp_items_total", "OTLP log records, data points and spans spooled.");
         for (signal, counter) in Signal::ALL.iter().zip(&self.items) {
             let _ = writeln!(page, "muster_agent_otlp_items_total{{signal=\"{signal}\"}} {}", load(counter));
         }
-        head(page, "muster_agent_otlp_rejected_items_total", "OTLP items rejected in requests of which the rest was taken.");
+        head(
+            page,
+            "muster_agent_otlp_rejected_items_total",
+            "OTLP items rejected in requests of which the rest was taken.",
+        );
         let _ = writeln!(page, "muster_agent_otlp_rejected_items_total {}", load(&self.rejected));
-        head(page, "muster_agent_otlp_redacted_total", "Texts in OTLP payloads that were replaced before the spool.");
+        head(
+            page,
+            "muster_agent_otlp_redacted_total",
+            "Texts in OTLP payloads that were replaced before the spool.",
+        );
         let _ = writeln!(page, "muster_agent_otlp_redacted_total {}", load(&self.redacted));
     }
 }

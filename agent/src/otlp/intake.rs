@@ -14,7 +14,6 @@ use std::time::Duration;
 use http::request::Parts;
 use http::{Uri, header};
 use metrics::Applied;
-use muster::clock::Clock;
 use muster::ids::AgentId;
 use otlp::Signal;
 use otlp::receive::{Accepted, Budget, Intake, Outcome, Payload, Refusal, Room, Transport};
@@ -31,6 +30,8 @@ use crate::spool::SpoolError;
 
 /// How payloads' records name their source; there is no position to keep.
 const SPOOL_KEY: &str = "otlp";
+/// Most resources of a request: each becomes an event with its own stamps, however little it holds. A tool sends one.
+const RESOURCES_MAX: u32 = 4096;
 /// The uplink empties a full spool within seconds once it is connected.
 const FULL_RETRY_AFTER: Duration = Duration::from_secs(2);
 /// A full disk or a failed write wants a person.
@@ -47,8 +48,6 @@ pub struct Inner {
     pub page: Arc<Page>,
     /// Who this agent is.
     pub agent_id: AgentId,
-    /// When things are received.
-    pub clock: Arc<dyn Clock>,
     /// What may leave.
     pub privacy: Privacy,
     /// Whose it is.
@@ -73,7 +72,7 @@ impl SpoolIntake {
         let invalid = |error: &dyn std::fmt::Display| Refusal::Invalid(error.to_string());
         let roots: Vec<_> = inner.origins.watched().iter().map(|project| project.root.clone()).collect();
         let texts = Texts::new(&inner.privacy, &roots, &inner.pseudonyms);
-        let received = inner.clock.wall();
+        let received = inner.page.clock.wall();
         let mut preparation =
             Preparation::new(payload.signal, received, &inner.privacy, &inner.origins, texts);
         for piece in pieces(payload.signal, &payload.request).map_err(|error| invalid(&error))? {
@@ -94,7 +93,8 @@ impl SpoolIntake {
             let batch = spool.append_step(SPOOL_KEY, Vec::new(), facts.into_builder()).await;
             match batch {
                 Ok(Some(batch)) => {
-                    let at = Applied { wall: inner.clock.wall(), monotonic: inner.clock.monotonic() };
+                    let at =
+                        Applied { wall: inner.page.clock.wall(), monotonic: inner.page.clock.monotonic() };
                     // Under the spool's lock: what stores both takes it as well, so neither is ahead of the other.
                     local::apply(&mut inner.page.aggregate.lock(), inner.agent_id, &batch, at);
                 }
@@ -122,6 +122,10 @@ impl Intake for SpoolIntake {
     }
 
     async fn take(&self, _: &(), payload: Payload) -> Result<Accepted, Refusal> {
+        if payload.tally.resources > RESOURCES_MAX {
+            let said = format!("more than {RESOURCES_MAX} resources in a request; send smaller ones");
+            return Err(Refusal::Invalid(said));
+        }
         // Looked at first, so that a full spool costs no cleaning.
         if self.0.page.spool.lock().await.is_full() {
             return Err(Refusal::Overloaded { retry_after: FULL_RETRY_AFTER });
@@ -132,7 +136,9 @@ impl Intake for SpoolIntake {
         let rejected = spooled.map_err(|_| Refusal::Internal)??;
         let message = match rejected {
             0 => String::new(),
-            _ => "left out: single items over 3 MiB, or metrics whose names do not look like names".to_owned(),
+            _ => {
+                "left out: single items over 3 MiB, or metrics whose names do not look like names".to_owned()
+            }
         };
         Ok(Accepted { rejected, message })
     }
@@ -166,7 +172,9 @@ mod tests {
 
     #[test]
     fn a_strangers_web_page_is_told_apart() {
-        for origin in ["http://localhost:3000", "http://127.0.0.1", "https://[::1]:8443", "vscode-file://vscode-app"] {
+        for origin in
+            ["http://localhost:3000", "http://127.0.0.1", "https://[::1]:8443", "vscode-file://vscode-app"]
+        {
             assert!(is_local(origin), "{origin}");
         }
         for origin in ["https://example.com", "http://localhost.example.com", "null", "", "file"] {

@@ -19,6 +19,7 @@ use otlp::Signal;
 use otlp::receive::{Door, Intake, Transport};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tonic::Status;
 use tonic::body::Body;
@@ -60,9 +61,11 @@ pub async fn serve<I: Intake>(
     permits: Arc<Semaphore>,
     mut shutdown: watch::Receiver<bool>,
 ) {
+    let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
-            () = stopped(&mut shutdown) => return,
+            () = stopped(&mut shutdown) => break,
+            Some(_) = connections.join_next() => continue,
             accepted = async {
                 // Never closed.
                 let permit = permits.clone().acquire_owned().await.ok();
@@ -72,7 +75,7 @@ pub async fn serve<I: Intake>(
         match accepted {
             (Ok((stream, _)), permit) => {
                 let (door, shutdown) = (door.clone(), shutdown.clone());
-                tokio::spawn(async move {
+                connections.spawn(async move {
                     connection(stream, transport, door, shutdown).await;
                     drop(permit);
                 });
@@ -83,6 +86,8 @@ pub async fn serve<I: Intake>(
             }
         }
     }
+    // What is under way is answered; each connection has its own bound for that.
+    while connections.join_next().await.is_some() {}
 }
 
 /// Serves a connection to its end.

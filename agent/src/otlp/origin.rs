@@ -94,9 +94,9 @@ impl Origins {
             (PROJECT, redact::name(&origin.project.name)),
             (TOOL, origin.tool.clone()),
         ];
-        resource.attributes.retain(|attribute| {
-            attribute.key != TEAM && stamps.iter().all(|(key, _)| attribute.key != *key)
-        });
+        resource
+            .attributes
+            .retain(|attribute| attribute.key != TEAM && stamps.iter().all(|(key, _)| attribute.key != *key));
         let said = stamps.into_iter().filter(|(_, value)| !value.is_empty());
         resource.attributes.extend(said.map(|(key, value)| text_attribute(key, value)));
     }
@@ -218,7 +218,8 @@ mod tests {
         ]);
         let origin = origins.of(&stamped);
         origins.stamp(&mut stamped, &origin);
-        let said: Vec<_> = stamped.attributes.iter().map(|a| (a.key.as_str(), text_of(&stamped, &a.key))).collect();
+        let said: Vec<_> =
+            stamped.attributes.iter().map(|a| (a.key.as_str(), text_of(&stamped, &a.key))).collect();
         let expected = [
             ("service.name", Some("codex_exec")),
             ("user.name", Some("dana")),

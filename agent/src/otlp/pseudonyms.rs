@@ -60,7 +60,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_has_one_name_across_restarts_and_another_on_another_machine() -> Result<(), Box<dyn std::error::Error>> {
+    fn a_text_has_one_name_across_restarts_and_another_on_another_machine()
+    -> Result<(), Box<dyn std::error::Error>> {
         let (here, there) = (tempfile::tempdir()?, tempfile::tempdir()?);
         let first = Pseudonyms::load(here.path())?.of("src/a.rs");
         assert_eq!(Pseudonyms::load(here.path())?.of("src/a.rs"), first);

@@ -134,7 +134,8 @@ impl<'a> Texts<'a> {
 
     /// Empties what is no unit.
     pub fn unit(&mut self, text: &mut String) {
-        let bare: String = text.chars().filter(|c| !matches!(c, '{' | '}' | '%' | '[' | ']' | '\'')).collect();
+        let bare: String =
+            text.chars().filter(|c| !matches!(c, '{' | '}' | '%' | '[' | ']' | '\'')).collect();
         // A lone annotation or a lone percent sign has nothing else in it; `1/s` and `/s` are no paths.
         let bare = bare.trim_start_matches('/');
         if text.len() > UNIT_BYTES_MAX || !(bare.is_empty() || is_one_word(bare)) {
@@ -247,7 +248,7 @@ fn is_checksum(text: &str) -> bool {
         (1..=8).contains(&issuer.len()) && issuer.bytes().all(|b| b.is_ascii_lowercase())
     });
     let digits = behind.map_or(text, |(_, digits)| digits);
-    is_hex(digits) && is_words(behind.map_or("", |(issuer, _)| issuer))
+    is_hex(digits) && !redact::has_secret_prefix(text) && is_words(behind.map_or("", |(issuer, _)| issuer))
 }
 
 #[cfg(test)]
@@ -293,6 +294,8 @@ mod tests {
             ("anything", "0123456789abcdef0123456789abcdef"),
             ("session.id", "sk-ant-api03-abcdefgh12345678"),
             ("session.id", "ghp_0123456789abcdefghijABCDEFGHIJ"),
+            ("session.id", "ghp_0123456789abcdef0123456789abcdef"),
+            ("conversation.name", "Fix login"),
             ("api_key_id", "0123456789abcdef0123456789abcdef"),
             ("model", "please[do this now]"),
             ("user.email", "dana@example.com"),
@@ -306,7 +309,10 @@ mod tests {
     fn what_is_opted_in_leaves_scrubbed_and_relative() {
         let all = [ContentField::Files, ContentField::Messages, ContentField::Prompts, ContentField::Tasks];
         let replaced = |text: &str| Verdict::Replace(text.to_owned());
-        assert_eq!(verdict("prompt", "use key sk-live-0123456789 now", &all), replaced("use key redacted now"));
+        assert_eq!(
+            verdict("prompt", "use key sk-live-0123456789 now", &all),
+            replaced("use key redacted now")
+        );
         assert_eq!(verdict("file_path", "/home/dana/shop/src/a.rs", &all), replaced("src/a.rs"));
         assert_eq!(verdict("file_path", "src/a.rs", &all), replaced("src/a.rs"));
         assert_eq!(verdict("file_path", "/home/dana/My Diary/a.txt", &all), Verdict::Redact);
