@@ -88,8 +88,8 @@ async fn a_large_request_becomes_batches_that_fit_with_every_record_in_order() {
     let folder = tempfile::tempdir().expect("folder");
     let rig = Rig::new(folder.path());
     let request =
-        logs(vec![resource_logs("codex", 0..3_000, 80), resource_logs("claude-code", 0..2_000, 80)]);
-    assert!(request.encoded_len() > 2 * BATCH_BYTES_MAX, "{}", request.encoded_len());
+        logs(vec![resource_logs("codex", 0..3_000, 40), resource_logs("claude-code", 0..2_000, 40)]);
+    assert!(request.encoded_len() > BATCH_BYTES_MAX, "{}", request.encoded_len());
     rig.take(Signal::Logs, request).await.expect("taken");
     let mut times: std::collections::BTreeMap<String, Vec<u64>> = Default::default();
     for payload in rig.spooled().await {
