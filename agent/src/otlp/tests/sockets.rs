@@ -110,18 +110,18 @@ async fn what_cannot_be_taken_is_refused_for_good() {
     assert_eq!(http1(&running, POST_JSON, b"{\"resourceLogs\": 7}").await.0, 400);
     let from_a_page = format!("{POST_JSON}\r\nOrigin: https://example.com");
     assert_eq!(http1(&running, &from_a_page, LOGS.as_bytes()).await.0, 401);
+    // It waits to be told to go on, and is told not to.
     let large = format!(
-        "POST /v1/logs HTTP/1.1\r\nContent-Type: application/x-protobuf\r\nContent-Length: {}",
+        "POST /v1/logs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-protobuf\r\nExpect: 100-continue\r\n\
+         Content-Length: {}\r\n\r\n",
         17 << 20
     );
     let mut stream = TcpStream::connect(running.at.http.expect("on")).await.expect("connects");
-    stream
-        .write_all(format!("{large}\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes())
-        .await
-        .expect("sent");
-    let mut answer = vec![0; 64];
-    let read = stream.read(&mut answer).await.expect("an answer");
-    assert!(String::from_utf8_lossy(&answer[..read]).starts_with("HTTP/1.1 413"), "{answer:?}");
+    stream.write_all(large.as_bytes()).await.expect("sent");
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 413");
+    drop(stream);
     assert_eq!(running.stop().await, []);
 }
 
