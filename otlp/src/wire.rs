@@ -24,6 +24,9 @@ mod split;
 mod stamp;
 mod write;
 
+#[cfg(test)]
+mod tests;
+
 pub use check::check;
 pub use resource::{Resource, Resources, resources};
 pub use split::{Part, Split, split};

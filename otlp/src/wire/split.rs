@@ -53,8 +53,10 @@ pub fn split(signal: Signal, request: &Bytes, bytes_max: usize) -> Result<Split,
             run.items += items;
         } else {
             run = Run { start: field.end(), end: field.end(), items: 0 };
-            splitter.place(Level::Entry, &field)?;
-            splitter.flush();
+            if items > 0 {
+                splitter.place(Level::Entry, &field)?;
+                splitter.flush();
+            }
         }
     }
     run.finish(request, request.len(), &mut splitter.split.parts);
