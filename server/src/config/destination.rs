@@ -29,7 +29,7 @@ pub const DESTINATIONS_MAX: usize = 32;
 pub const NAME_CHARS_MAX: usize = 40;
 
 /// All that `[[destination]]` may have.
-pub(super) const KEYS: [&str; 20] = [
+pub(super) const KEYS: [&str; 21] = [
     "name",
     "profile",
     "endpoint",
@@ -50,6 +50,7 @@ pub(super) const KEYS: [&str; 20] = [
     "queue_full",
     "requests_in_flight_max",
     "metrics_interval_seconds",
+    "insecure",
 ];
 /// All that a destination's `filter` may have.
 pub(super) const FILTER_KEYS: [&str; 5] = ["team", "project", "tool", "event", "severity"];

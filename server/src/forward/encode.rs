@@ -11,6 +11,8 @@ use flate2::write::GzEncoder;
 use otlp::profile::{Compression, PayloadLimit, Transport};
 use otlp::{Signal, json, wire};
 
+use crate::config::destination::Destination;
+
 const GZIP_LEVEL: u32 = 1;
 const ZSTD_LEVEL: i32 = 1;
 
@@ -19,6 +21,13 @@ const ZSTD_LEVEL: i32 = 1;
 pub(super) struct Encoding {
     pub(super) transport: Transport,
     pub(super) compression: Compression,
+}
+
+impl Destination {
+    /// How its requests are written.
+    pub(super) fn encoding(&self) -> Encoding {
+        Encoding { transport: self.transport, compression: self.compression }
+    }
 }
 
 /// One request, made and not yet sent.
@@ -159,4 +168,12 @@ fn gzip(plain: &[u8]) -> Result<Bytes, String> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(plain.len() / 4 + 64), GzipLevel::new(GZIP_LEVEL));
     let written = encoder.write_all(plain).and_then(|()| encoder.finish());
     written.map(Bytes::from).map_err(|error| format!("cannot be compressed: {error}"))
+}
+
+impl Outgoing {
+    /// Bytes that it keeps in memory.
+    pub(super) fn bytes_held(&self) -> usize {
+        let is_one = self.request.as_ptr() == self.body.as_ptr();
+        if is_one { self.body.len() } else { self.request.len() + self.body.len() }
+    }
 }

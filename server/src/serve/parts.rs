@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::credentials::Credentials;
 use crate::figures::{Door, Figures};
 use crate::fleet::Fleet;
+use crate::forward::{self, Forwarding};
 use crate::http::{self, Pages};
 use crate::ingest::connection::{self, Routes};
 use crate::ingest::{Admission, Ingest, Registry, Shared};
@@ -48,6 +49,13 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
 
     let fleet = Arc::new(Fleet::new());
     let folding = start_folding(&config, &journal, &log, &figures, &fleet, clock.clone()).await?;
+    let forwarded = forward::Source {
+        journal: journal.clone(),
+        log: log.clone(),
+        clock: clock.clone(),
+        data_dir: config.data_dir.clone(),
+    };
+    let forwarding = Forwarding::start(&config.destinations, &forwarded)?;
     let observed =
         Observed { figures: figures.clone(), journal: journal.clone(), view: folding.view.clone() };
     telemetry::observe(&telemetry.meter(), &observed);
@@ -102,6 +110,7 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
         config,
         journal,
         folding,
+        forwarding,
         adjustable,
         stop,
         poisoned,
