@@ -27,6 +27,7 @@
 mod answer;
 mod client;
 mod commit;
+mod cut;
 pub mod dead_letter;
 mod encode;
 pub mod figures;

@@ -69,7 +69,7 @@ pub enum ClientError {
 impl Client {
     /// Reads the destination's files; connects to nothing yet.
     pub(super) fn new(destination: &Destination, clock: Arc<dyn Clock>) -> Result<Self, ClientError> {
-        let profile: &'static Profile = destination.profile;
+        let profile: &'static Profile = destination.profile.0;
         let url = |signal: Signal| {
             let text = match destination.transport {
                 Transport::Grpc => format!("{}{}", destination.base_url, signal.grpc_path()),

@@ -11,6 +11,7 @@ use flate2::write::GzEncoder;
 use otlp::profile::{Compression, PayloadLimit, Transport};
 use otlp::{Signal, json, wire};
 
+use super::cut::halves;
 use crate::config::destination::Destination;
 
 const GZIP_LEVEL: u32 = 1;
@@ -95,12 +96,14 @@ impl Encoding {
         if !is_heavy && !is_long {
             return out.fit.push(outgoing);
         }
-        if items <= 1 {
+        let Some(parts) = halves(signal, items, &request) else {
             let why = format!("one item of {} bytes is over the destination's limit", outgoing.body.len());
             return out.unfit.push(Unfit { items, request, why });
+        };
+        for (request, items) in parts {
+            let room = request.len();
+            self.encode_into(signal, items, request, room, limit, out);
         }
-        let half = request.len() / 2 + 1;
-        self.split_into(signal, items, request, half, limit, out);
     }
 
     fn split_into(
@@ -151,17 +154,6 @@ impl Encoding {
         };
         Ok(Outgoing { signal, items, request, body })
     }
-}
-
-/// Cuts a request that a destination found too large in about two. `None` if it cannot be cut.
-pub(super) fn halves(outgoing: &Outgoing) -> Option<Vec<wire::Part>> {
-    if outgoing.items <= 1 {
-        return None;
-    }
-    let split = wire::split(outgoing.signal, &outgoing.request, outgoing.request.len() / 2 + 1).ok()?;
-    // What is larger than a half is one item: it goes alone, and is refused alone.
-    let parts: Vec<_> = split.parts.into_iter().chain(split.oversize).collect();
-    (parts.len() > 1).then_some(parts)
 }
 
 fn gzip(plain: &[u8]) -> Result<Bytes, String> {

@@ -6,7 +6,7 @@
 use bytes::{Bytes, BytesMut};
 use otlp::proto::collector_logs::ExportLogsServiceRequest;
 use otlp::wire::{self, WireError};
-use otlp::{Signal, export::EventFacts};
+use otlp::Signal;
 use prost::Message;
 
 use crate::config::destination::Filter;
@@ -27,20 +27,6 @@ pub(super) struct Origin<'a> {
 }
 
 impl Filter {
-    /// Whether an event of Muster's own is wanted.
-    pub(super) fn wants_event(&self, facts: &EventFacts<'_>) -> bool {
-        self.wants_series(facts.team, facts.project, Some(facts.tool))
-            && self.wants_family(facts.name)
-            && self.severity_min.is_none_or(|min| facts.severity.number() >= i32::from(min))
-    }
-
-    /// Whether a series of Muster's own is wanted. What belongs to no tool is, unless tools are named.
-    pub(super) fn wants_series(&self, team: &str, project: &str, tool: Option<&str>) -> bool {
-        is_in(&self.teams, team)
-            && is_in(&self.projects, project)
-            && (self.tools.is_empty() || tool.is_some_and(|tool| self.tools.contains(tool)))
-    }
-
     /// Whether any of the families is that of the event's name: `run` is `muster.run` and `muster.run.finished`.
     fn wants_family(&self, name: &str) -> bool {
         let name = name.strip_prefix(EVENT_PREFIX).unwrap_or(name);

@@ -23,7 +23,8 @@ use tokio::time::sleep;
 use super::answer::Verdict;
 use super::client::Client;
 use super::dead_letter::{DeadLetters, Head};
-use super::encode::{Encoding, Outgoing, Unfit, halves};
+use super::cut::halves;
+use super::encode::{Encoding, Outgoing, Unfit};
 use super::figures::{Attempt, DestinationFigures, reason};
 use super::retry;
 use super::window::Range;
@@ -33,8 +34,14 @@ use super::window::Range;
 pub(super) struct Orders {
     /// Begin nothing new.
     pub(super) stop: bool,
-    /// What ends at or before it is dropped: the queue is over its bound.
+    /// What begins before it is dropped: the queue is over its bound.
     pub(super) drop_until: Position,
+}
+
+/// Comes true when nothing new is to be begun.
+pub(super) async fn told_to_stop(orders: &mut watch::Receiver<Orders>) {
+    // The guard that `wait_for` gives must not live across another await.
+    let _ = orders.wait_for(|orders| orders.stop).await;
 }
 
 /// What is known of a request besides what is in it.
@@ -235,11 +242,8 @@ impl Lane {
     }
 
     fn smaller(&self, part: &Outgoing) -> Option<Vec<Outgoing>> {
-        let parts = halves(part)?;
-        let write = |part_of: otlp::wire::Part| {
-            self.encoding.write(part.signal, part_of.items, part_of.bytes).ok()
-        };
-        parts.into_iter().map(write).collect()
+        let parts = halves(part.signal, part.items, &part.request)?;
+        parts.into_iter().map(|(request, items)| self.encoding.write(part.signal, items, request).ok()).collect()
     }
 
     /// The first failure in a row is told, and then few.
@@ -263,16 +267,15 @@ impl Lane {
     /// Waits, unless an order comes first.
     async fn ready(&self, job: Job, wait: Duration) -> Ready {
         let mut orders = self.orders.clone();
-        let is_passed = |orders: &Orders| !job.is_dead_letter && orders.drop_until >= job.range.end;
-        let ordered = orders.wait_for(|orders| orders.stop || is_passed(orders));
+        let is_passed = |orders: &Orders| !job.is_dead_letter && job.range.after < orders.drop_until;
+        let ordered = async {
+            // Nobody left who gives orders: the collector is gone. The guard must not live across an await.
+            orders.wait_for(|orders| orders.stop || is_passed(orders)).await.is_ok_and(|orders| !orders.stop)
+        };
         // Orders go first, also when there is nothing to wait for.
         tokio::select! {
             biased;
-            ordered = ordered => match ordered {
-                Ok(orders) if !orders.stop => Ready::Drop,
-                // Nobody is left who gives orders: the collector is gone.
-                _ => Ready::Stop,
-            },
+            is_passed = ordered => if is_passed { Ready::Drop } else { Ready::Stop },
             () = sleep(wait) => Ready::Go,
         }
     }

@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 use super::commit::{CommitError, Committer};
 use super::dead_letter::DeadLetters;
 use super::figures::reason;
-use super::lane::{Ending, Job, Lane, Orders};
+use super::lane::{Ending, Job, Lane, Orders, told_to_stop};
 use super::window::{Due, TicketId, Unit, Window};
 
 /// What requests that are out have to end in when the collector stops.
@@ -62,7 +62,7 @@ impl Pipeline {
             let mut orders = self.orders.clone();
             tokio::select! {
                 biased;
-                _ = orders.wait_for(|orders| orders.stop) => break,
+                () = told_to_stop(&mut orders) => break,
                 committed = finished(&mut self.committing) => self.committed(committed).await,
                 Some(ended) = self.sending.join_next_with_id(), if !self.sending.is_empty() => self.ended(ended),
                 unit = self.units.recv(), if has_units && self.window.is_drained() => match unit {
@@ -174,7 +174,7 @@ pub(super) async fn retry_dead_letters(lane: Arc<Lane>, letters: Arc<DeadLetters
     let mut orders = lane.orders.clone();
     loop {
         tokio::select! {
-            _ = orders.wait_for(|orders| orders.stop) => return,
+            () = told_to_stop(&mut orders) => return,
             () = sleep(RETRY_LOOK) => {}
         }
         loop {

@@ -135,7 +135,7 @@ impl Reader {
             self.take(&item, at);
             let is_whole = match at.begun {
                 Some((range, _)) => at.position >= range.end,
-                None => self.preparer.is_full(),
+                None => self.preparer.is_full() || self.is_last_dropped(at),
             };
             if is_whole && !self.emit(runtime, at) {
                 return Round::Stop;
@@ -164,6 +164,12 @@ impl Reader {
         }
     }
 
+    /// Whether what is dropped ends here: not more goes than has to.
+    fn is_last_dropped(&self, at: &Progress) -> bool {
+        let drop_until = self.orders.borrow().drop_until;
+        at.after < drop_until && at.position >= drop_until
+    }
+
     /// Whether what is gathered has waited long enough for more.
     fn is_due(&self, at: &Progress) -> bool {
         let now = self.lane.clock.monotonic();
@@ -174,7 +180,7 @@ impl Reader {
     /// Hands what is gathered to the pipeline. False if there is nobody to take it.
     fn emit(&mut self, runtime: &Runtime, at: &mut Progress) -> bool {
         let range = Range { after: at.after, end: at.position };
-        let requests = if range.end <= self.orders.borrow().drop_until {
+        let requests = if range.after < self.orders.borrow().drop_until {
             self.preparer.drop_gathered();
             Vec::new()
         } else {
@@ -270,6 +276,8 @@ impl Reader {
         let now = self.lane.clock.monotonic();
         let longest = match at.began {
             Some((_, began)) => GATHER_MAX.saturating_sub(now.0.saturating_sub(began.0)),
+            // It may be over its bound by now.
+            None if self.lane.figures.committed() < at.position => BLOCKED_LOOK,
             None => IDLE_LOOK,
         };
         runtime.block_on(async {
