@@ -13,6 +13,7 @@ pub mod fleet;
 pub mod forward;
 pub mod http;
 pub mod ingest;
+pub mod otlp_door;
 pub mod serve;
 pub mod stop;
 pub mod telemetry;
