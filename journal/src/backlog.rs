@@ -43,7 +43,11 @@ mod tests {
     use super::*;
 
     fn segments() -> Segments {
-        let segment = |first, last, end| Segment { last, ..Segment::new(first, end, 0) };
+        let segment = |first, last, end| {
+            let mut segment = Segment::new(first, end, 0);
+            segment.last = last;
+            segment
+        };
         Segments { list: vec![segment(1, 10, 1_000), segment(11, 20, 2_000), segment(21, 20, 64)] }
     }
 

@@ -53,8 +53,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::config::destination::Destination;
-pub use client::ClientError;
 use client::Client;
+pub use client::ClientError;
 use commit::Committer;
 use dead_letter::{DeadLetterError, DeadLetters};
 use figures::{DestinationFigures, Observed};
@@ -166,7 +166,11 @@ impl Forwarding {
             letters: letters.clone(),
             figures: figures.clone(),
             clock: source.clock.clone(),
-            random: Mutex::new(fastrand::Rng::with_seed(seed(&source.journal, &destination.name, &*source.clock))),
+            random: Mutex::new(fastrand::Rng::with_seed(seed(
+                &source.journal,
+                &destination.name,
+                &*source.clock,
+            ))),
             not_before: Mutex::new(Monotonic::default()),
             orders: ordered.clone(),
         });
@@ -214,7 +218,8 @@ impl Forwarding {
             orders.send_modify(|orders| orders.stop = true);
         }
         let readers = std::mem::take(&mut self.readers);
-        let joined = tokio::task::spawn_blocking(move || readers.into_iter().all(|reader| reader.join().is_ok()));
+        let joined =
+            tokio::task::spawn_blocking(move || readers.into_iter().all(|reader| reader.join().is_ok()));
         while self.tasks.join_next().await.is_some() {}
         if !matches!(joined.await, Ok(true)) {
             tracing::error!("a destination's reader panicked");
@@ -223,7 +228,11 @@ impl Forwarding {
 }
 
 /// The destination's cursor; at the journal's end if the destination is new.
-fn open_cursor(destination: &Destination, journal: &Journal, folder: &Path) -> Result<Cursor, ForwardProblem> {
+fn open_cursor(
+    destination: &Destination,
+    journal: &Journal,
+    folder: &Path,
+) -> Result<Cursor, ForwardProblem> {
     let name = format!("{CURSOR_PREFIX}{}", destination.name);
     let is_new = !folder.is_dir() || !journal.cursor_names().contains(&name);
     let cursor = journal.cursor(&name)?;

@@ -171,10 +171,9 @@ type Problem = (&'static str, String);
 /// Checks the section as it stands in the file.
 pub(super) fn validate(section: Option<&toml::Value>) -> Result<Vec<Destination>, ConfigError> {
     let Some(section) = section else { return Ok(Vec::new()) };
-    let raw: Vec<RawDestination> = section
-        .clone()
-        .try_into()
-        .map_err(|error: toml::de::Error| ConfigError::Syntax(format!("[[destination]]: {}", error.message())))?;
+    let raw: Vec<RawDestination> = section.clone().try_into().map_err(|error: toml::de::Error| {
+        ConfigError::Syntax(format!("[[destination]]: {}", error.message()))
+    })?;
     let mut names = BTreeSet::new();
     let count = raw.len();
     let mut destinations = Vec::with_capacity(count);
@@ -186,7 +185,10 @@ pub(super) fn validate(section: Option<&toml::Value>) -> Result<Vec<Destination>
             problem,
         };
         if count > DESTINATIONS_MAX {
-            return Err(invalid(("name", format!("there are {count} destinations; at most {DESTINATIONS_MAX}"))));
+            return Err(invalid((
+                "name",
+                format!("there are {count} destinations; at most {DESTINATIONS_MAX}"),
+            )));
         }
         let destination = raw.validate().map_err(invalid)?;
         if !names.insert(destination.name.clone()) {
@@ -259,9 +261,12 @@ impl RawDestination {
 
     fn transport(&self, profile: &Profile) -> Result<Transport, Problem> {
         let Some(name) = &self.transport else { return Ok(profile.default_transport()) };
-        let spoken = profile.transports.iter().map(|transport| transport.name()).collect::<Vec<_>>().join(", ");
+        let spoken =
+            profile.transports.iter().map(|transport| transport.name()).collect::<Vec<_>>().join(", ");
         let found = Transport::of_name(name).filter(|transport| profile.transports.contains(transport));
-        found.ok_or_else(|| ("transport", format!("{name:?} is not spoken by {}; it takes {spoken}", profile.name)))
+        found.ok_or_else(|| {
+            ("transport", format!("{name:?} is not spoken by {}; it takes {spoken}", profile.name))
+        })
     }
 
     /// The profile's own, but for an address on this machine, where compressing costs more than it saves.
@@ -273,7 +278,9 @@ impl RawDestination {
         };
         let found = Compression::of_name(name).filter(|compression| taken.contains(compression));
         let known = taken.iter().map(|compression| compression.name()).collect::<Vec<_>>().join(", ");
-        found.ok_or_else(|| ("compression", format!("{name:?} is not taken by {}; it takes {known}", profile.name)))
+        found.ok_or_else(|| {
+            ("compression", format!("{name:?} is not taken by {}; it takes {known}", profile.name))
+        })
     }
 
     fn credential(&self, profile: &Profile) -> Result<Option<Credential>, Problem> {
@@ -285,7 +292,8 @@ impl RawDestination {
             (None, Some(name)) => Ok(Some(Credential::Variable(name.clone()))),
             (None, None) if profile.auth.required => {
                 let what = profile.auth.secret;
-                let problem = format!("{} needs {what}: name a file, or a variable in credential_env", profile.name);
+                let problem =
+                    format!("{} needs {what}: name a file, or a variable in credential_env", profile.name);
                 Err(("credential_file", problem))
             }
             (None, None) => Ok(None),
@@ -327,7 +335,9 @@ impl RawDestination {
         match (&self.client_cert_file, &self.client_key_file) {
             (Some(cert), Some(key)) => Ok(Some(TlsFiles { cert_file: cert.clone(), key_file: key.clone() })),
             (None, None) => Ok(None),
-            _ => Err(("client_cert_file", "needs client_key_file as well, and the other way round".to_owned())),
+            _ => {
+                Err(("client_cert_file", "needs client_key_file as well, and the other way round".to_owned()))
+            }
         }
     }
 
@@ -407,14 +417,16 @@ fn check_name(name: &str) -> Result<(), Problem> {
 fn check_url(url: &str) -> Result<bool, Problem> {
     let uri: Option<Uri> = url.parse().ok();
     let parts = uri.as_ref().and_then(|uri| Some((uri.scheme_str()?, uri.host()?)));
-    let Some((scheme @ ("http" | "https"), host)) = parts else {
+    let Some(("http" | "https", host)) = parts else {
         let problem = format!("{url:?} is no URL; write it with http:// or https:// and a host");
         return Err(("endpoint", problem));
     };
     if uri.as_ref().and_then(Uri::authority).is_some_and(|authority| authority.as_str().contains('@')) {
-        return Err(("endpoint", "has a user in it: name a credential with credential_file instead".to_owned()));
+        return Err((
+            "endpoint",
+            "has a user in it: name a credential with credential_file instead".to_owned(),
+        ));
     }
-    let _ = scheme;
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
     Ok(host == "localhost" || address.is_ok_and(|address| address.is_loopback()))
 }

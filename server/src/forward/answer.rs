@@ -186,8 +186,7 @@ pub(super) fn http(
         .and_then(|value| value.to_str().ok())
         .is_some_and(|value| value.starts_with("application/json"));
     if status.is_success() {
-        let response =
-            if is_json { json_response(signal, body) } else { ExportResponse::decode(body).ok() };
+        let response = if is_json { json_response(signal, body) } else { ExportResponse::decode(body).ok() };
         // A body that is none of ours is a proxy's courtesy: the status is what counts.
         return delivered(response.unwrap_or_default());
     }
@@ -319,7 +318,8 @@ mod tests {
             type_url: "type.googleapis.com/google.rpc.RetryInfo".to_owned(),
             value: info.encode_to_vec(),
         };
-        STANDARD_NO_PAD.encode(RpcStatus { code: 8, message: String::new(), details: vec![any] }.encode_to_vec())
+        STANDARD_NO_PAD
+            .encode(RpcStatus { code: 8, message: String::new(), details: vec![any] }.encode_to_vec())
     }
 
     #[test]
@@ -356,7 +356,8 @@ mod tests {
     #[test]
     fn resource_exhausted_with_retry_info_is_tried_again_after_its_delay() {
         let details = retry_info_header(2, 500_000_000);
-        let verdict = grpc(BOOK, &trailers(&[("grpc-status", "8"), ("grpc-status-details-bin", &details)]), b"");
+        let verdict =
+            grpc(BOOK, &trailers(&[("grpc-status", "8"), ("grpc-status-details-bin", &details)]), b"");
         let Verdict::Retry { after, .. } = verdict else { panic!("{verdict:?}") };
         assert_eq!(after, Some(Duration::from_millis(2500)));
     }
@@ -364,7 +365,14 @@ mod tests {
     #[test]
     fn http_statuses_are_told_apart_as_otlp_says() {
         let verdict = |status: u16| {
-            http(BOOK, Signal::Logs, StatusCode::from_u16(status).expect("status"), &HeaderMap::new(), b"no", NOW)
+            http(
+                BOOK,
+                Signal::Logs,
+                StatusCode::from_u16(status).expect("status"),
+                &HeaderMap::new(),
+                b"no",
+                NOW,
+            )
         };
         for status in [429, 502, 503, 504] {
             assert!(matches!(verdict(status), Verdict::Retry { after: None, .. }), "{status}");
@@ -413,7 +421,8 @@ mod tests {
     #[test]
     fn words_of_an_answer_are_bounded_and_on_one_line() {
         let long = "x\n".repeat(10_000);
-        let verdict = http(BOOK, Signal::Logs, StatusCode::BAD_REQUEST, &HeaderMap::new(), long.as_bytes(), NOW);
+        let verdict =
+            http(BOOK, Signal::Logs, StatusCode::BAD_REQUEST, &HeaderMap::new(), long.as_bytes(), NOW);
         let Verdict::Permanent { why } = verdict else { panic!("{verdict:?}") };
         assert!(why.len() < 600 && !why.contains('\n'), "{why}");
         let said = [("grpc-status", "3"), ("grpc-message", "bad%20name%3A %zz")];

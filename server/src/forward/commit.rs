@@ -93,6 +93,7 @@ impl Committer {
     }
 
     /// The state, and the position that it holds at.
+    #[expect(dead_code, reason = "read once something is kept between records")]
     pub(super) fn state(&self) -> io::Result<Option<(Position, Vec<u8>)>> {
         let bytes = match fs::read(self.folder.join(STATE_NAME)) {
             Ok(bytes) => bytes,

@@ -60,13 +60,7 @@ pub(super) struct Encoded {
 
 impl Encoding {
     /// Splits a request to the destination's limits and writes its parts.
-    pub(super) fn encode(
-        self,
-        signal: Signal,
-        items: u64,
-        request: Bytes,
-        limit: &PayloadLimit,
-    ) -> Encoded {
+    pub(super) fn encode(self, signal: Signal, items: u64, request: Bytes, limit: &PayloadLimit) -> Encoded {
         let mut encoded = Encoded::default();
         self.encode_into(signal, items, request, limit.target_bytes(), limit, &mut encoded);
         encoded

@@ -15,18 +15,6 @@ use serde::Serialize;
 
 use crate::figures::{Count, Counts, Label};
 
-impl Label for Signal {
-    const ALL: &'static [Self] = &Signal::ALL;
-
-    fn name(self) -> &'static str {
-        Signal::name(self)
-    }
-
-    fn index(self) -> usize {
-        self as usize
-    }
-}
-
 crate::figures::label! {
     /// What became of one attempt to send a request.
     Attempt {

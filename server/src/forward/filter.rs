@@ -4,9 +4,9 @@
 //! `muster.tool`, else `service.name`), severity at its log records. Only severity costs a decode.
 
 use bytes::{Bytes, BytesMut};
+use otlp::Signal;
 use otlp::proto::collector_logs::ExportLogsServiceRequest;
 use otlp::wire::{self, WireError};
-use otlp::Signal;
 use prost::Message;
 
 use crate::config::destination::Filter;

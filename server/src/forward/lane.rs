@@ -22,8 +22,8 @@ use tokio::time::sleep;
 
 use super::answer::Verdict;
 use super::client::Client;
-use super::dead_letter::{DeadLetters, Head};
 use super::cut::halves;
+use super::dead_letter::{DeadLetters, Head};
 use super::encode::{Encoding, Outgoing, Unfit};
 use super::figures::{Attempt, DestinationFigures, reason};
 use super::retry;
@@ -166,8 +166,7 @@ impl Lane {
 
     async fn delivered(&self, job: Job, part: &Outgoing, rejected: u64, message: &str) {
         let rejected = rejected.min(part.items);
-        let delivered =
-            if job.is_dead_letter { &self.figures.retried } else { &self.figures.delivered };
+        let delivered = if job.is_dead_letter { &self.figures.retried } else { &self.figures.delivered };
         delivered.add(part.signal, part.items - rejected);
         self.count_dropped(job, part.signal, reason::REJECTED, rejected);
         if rejected == 0 {
@@ -243,7 +242,10 @@ impl Lane {
 
     fn smaller(&self, part: &Outgoing) -> Option<Vec<Outgoing>> {
         let parts = halves(part.signal, part.items, &part.request)?;
-        parts.into_iter().map(|(request, items)| self.encoding.write(part.signal, items, request).ok()).collect()
+        parts
+            .into_iter()
+            .map(|(request, items)| self.encoding.write(part.signal, items, request).ok())
+            .collect()
     }
 
     /// The first failure in a row is told, and then few.

@@ -79,7 +79,8 @@ impl Pipeline {
     fn begin(&mut self) {
         self.lane.figures.set_oldest(self.window.oldest());
         while let Some(ticket) = self.window.next() {
-            let (lane, what) = (self.lane.clone(), (ticket.id, ticket.outgoing.signal, ticket.outgoing.items));
+            let (lane, what) =
+                (self.lane.clone(), (ticket.id, ticket.outgoing.signal, ticket.outgoing.items));
             let job = Job { range: ticket.range, is_dead_letter: false };
             let task = self.sending.spawn(async move { lane.deliver(job, ticket.outgoing).await });
             self.out.insert(task.id(), what);
@@ -155,7 +156,9 @@ impl Pipeline {
         self.commit(due);
         match finished(&mut self.committing).await {
             Ok(Ok(())) => self.lane.figures.set_committed(self.committer.cursor.position()),
-            Ok(Err(error)) => tracing::warn!(%error, "cannot save how far a destination is; it will be repeated"),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "cannot save how far a destination is; it will be repeated")
+            }
             Err(error) => tracing::error!(%error, "saving how far a destination is panicked"),
         }
     }

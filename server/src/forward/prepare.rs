@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use journal::stream::{OtlpEntry, StreamItem};
-use muster::clock::WallTime;
 use otlp::Signal;
 use otlp::wire::{self, Stamp};
 
@@ -63,7 +62,9 @@ impl Preparer {
 
     /// Whether enough is gathered for a request.
     pub(super) fn is_full(&self) -> bool {
-        Signal::ALL.into_iter().any(|signal| self.gathered[signal as usize].request.len() >= self.merged_bytes(signal))
+        Signal::ALL
+            .into_iter()
+            .any(|signal| self.gathered[signal as usize].request.len() >= self.merged_bytes(signal))
     }
 
     /// Whether a record would only be put together with what is gathered to be taken apart again.
@@ -74,11 +75,6 @@ impl Preparer {
         let limit = self.destination.profile.limits.of(signal).target_bytes();
         // A sixteenth for what is stamped.
         gathered > 0 && gathered + entry.bytes.len() + entry.bytes.len() / 16 > limit
-    }
-
-    /// Whether nothing is gathered.
-    pub(super) fn is_empty(&self) -> bool {
-        self.gathered.iter().all(|gathered| gathered.items == 0)
     }
 
     /// The requests of what was gathered. What fits into none is counted and kept as a dead letter.
@@ -119,11 +115,11 @@ impl Preparer {
         let origin = Origin { team: entry.team.as_str(), project: "", tool: "" };
         let id = format!("{}-{}", self.journal_id, entry.position);
         let payload = Payload { signal, items: u64::from(entry.items), request: &entry.bytes };
-        self.carry(&payload, &origin, &id, entry.appended_wall);
+        self.carry(&payload, &origin, &id);
     }
 
     /// Passes a payload on as it came, stamped.
-    fn carry(&mut self, payload: &Payload<'_>, origin: &Origin<'_>, id: &str, at: WallTime) {
+    fn carry(&mut self, payload: &Payload<'_>, origin: &Origin<'_>, id: &str) {
         let Payload { signal, items, request } = *payload;
         let filter = &self.destination.filter;
         if !self.destination.wants(signal) || !filter.wants_payload(origin.team) {
@@ -148,7 +144,6 @@ impl Preparer {
                 self.figures.accepted.add(signal, items);
                 let why = format!("payload is no OTLP: {error}");
                 let unfit = Unfit { items, request: request.clone(), why };
-                let _ = at;
                 self.lane.give_up_unfit(Range::default(), signal, &unfit, reason::MALFORMED);
             }
         }

@@ -196,7 +196,8 @@ impl Reader {
         let Some(room) = self.room(runtime, at, &requests) else { return false };
         let oldest = at.began.take().map_or(WallTime::default(), |(wall, _)| wall);
         at.after = range.end;
-        let unit = Unit { after: range.after, end: range.end, oldest, requests, delivered, state: None, room };
+        let unit =
+            Unit { after: range.after, end: range.end, oldest, requests, delivered, state: None, room };
         self.hand_over(runtime, at, unit)
     }
 

@@ -85,11 +85,8 @@ fn logs(bodies: &[&str], project: &str, severity: i32) -> Bytes {
         .iter()
         .map(|body| LogRecord { severity_number: severity, body: text(body), ..Default::default() })
         .collect();
-    let attribute = |key: &str, value: &str| KeyValue {
-        key: key.to_owned(),
-        value: text(value),
-        ..Default::default()
-    };
+    let attribute =
+        |key: &str, value: &str| KeyValue { key: key.to_owned(), value: text(value), ..Default::default() };
     let attributes = vec![attribute("service.name", "claude"), attribute("muster.project", project)];
     let resource = Some(Resource { attributes, ..Default::default() });
     let scope_logs = vec![ScopeLogs { log_records, ..Default::default() }];

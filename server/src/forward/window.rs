@@ -66,11 +66,7 @@ pub(super) enum Due {
         state: Option<(Position, Vec<u8>)>,
     },
     /// The first `done` requests of a unit.
-    Part {
-        range: Range,
-        done: usize,
-        requests: usize,
-    },
+    Part { range: Range, done: usize, requests: usize },
 }
 
 #[derive(Debug)]

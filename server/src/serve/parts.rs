@@ -62,7 +62,8 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
         clock: clock.clone(),
         data_dir: config.data_dir.clone(),
     };
-    let forwarding = Forwarding::start(&config.destinations, &forwarded)?;
+    let destinations = config.destinations.clone();
+    let forwarding = blocking(move || Ok(Forwarding::start(&destinations, &forwarded)?)).await?;
     let adjustable = adjustable(&config, certificate);
     let observed = Observed {
         figures: figures.clone(),

@@ -213,7 +213,8 @@ async fn a_reply_that_is_lost_leads_to_a_repeat_under_the_same_ids() {
 async fn a_refused_credential_keeps_the_queue_and_shows_no_secret() {
     let folder = tempfile::tempdir().expect("folder");
     let path = folder.path().join("key");
-    muster::atomic_file::replace(&path, b"canary-7f3a\n", muster::atomic_file::Access::Owner).expect("written");
+    muster::atomic_file::replace(&path, b"canary-7f3a\n", muster::atomic_file::Access::Owner)
+        .expect("written");
     let sink = Sink::start(|_, received| {
         let key = received.headers["authorization"].to_str().expect("text").to_owned();
         Answer::Http(401, Vec::new(), format!("bad key {key}").into())

@@ -104,19 +104,20 @@ async fn a_record_of_more_requests_than_may_be_out_is_sent_once() {
 async fn what_a_full_queue_drops_is_counted_exactly_and_the_rest_arrives_in_order() {
     let is_up = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let up = is_up.clone();
-    let sink = Sink::start(move |_, _| {
-        if up.load(std::sync::atomic::Ordering::SeqCst) { ok() } else { status(503) }
-    })
+    let sink = Sink::start(
+        move |_, _| {
+            if up.load(std::sync::atomic::Ordering::SeqCst) { ok() } else { status(503) }
+        },
+    )
     .await;
     let bench = Bench::new();
-    let destination =
-        Destination { queue_bytes_max: 200_000, ..otlp("one", &sink, "http/protobuf", "") };
+    let destination = Destination { queue_bytes_max: 2_000_000, ..otlp("one", &sink, "http/protobuf", "") };
     let forwarding = bench.start(&[destination]);
     for n in 0..1_000 {
-        bench.append(&[&format!("{n:01000}")]);
+        bench.append(&[&format!("{n:010000}")]);
     }
     let observed = forwarding.observed[0].clone();
-    eventually("the bound is kept", || observed.queued_bytes() <= 200_000).await;
+    eventually("the bound is kept", || observed.queued_bytes() <= 2_000_000).await;
     is_up.store(true, std::sync::atomic::Ordering::SeqCst);
     at_rest(&observed).await;
     let dropped = observed.figures.dropped()[&("logs", "queue_full")];
@@ -126,7 +127,7 @@ async fn what_a_full_queue_drops_is_counted_exactly_and_the_rest_arrives_in_orde
     assert_conserved(&observed);
     let taken: BTreeSet<String> = sink.bodies().into_iter().collect();
     // The newest are those that arrived.
-    let newest: BTreeSet<String> = (1_000 - delivered..1_000).map(|n| format!("{n:01000}")).collect();
+    let newest: BTreeSet<String> = (1_000 - delivered..1_000).map(|n| format!("{n:010000}")).collect();
     assert!(newest.is_subset(&taken));
     forwarding.stop().await;
 }

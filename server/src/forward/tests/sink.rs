@@ -116,7 +116,8 @@ impl Received {
             Some(Some(Value::StringValue(text))) => text.clone(),
             _ => String::new(),
         };
-        let records = self.logs().resource_logs.into_iter().flat_map(|r| r.scope_logs).flat_map(|s| s.log_records);
+        let records =
+            self.logs().resource_logs.into_iter().flat_map(|r| r.scope_logs).flat_map(|s| s.log_records);
         records
             .map(|record| {
                 let id = record.attributes.iter().find(|attribute| attribute.key == "muster.item.id");
@@ -189,7 +190,8 @@ async fn serve(
             let mut data = vec![0];
             data.extend_from_slice(&(message.len() as u32).to_be_bytes());
             data.extend_from_slice(&message);
-            let mut response = Response::new(frames(vec![Frame::data(data.into()), Frame::trailers(trailers)]));
+            let mut response =
+                Response::new(frames(vec![Frame::data(data.into()), Frame::trailers(trailers)]));
             response.headers_mut().insert("content-type", HeaderValue::from_static("application/grpc"));
             Ok(response)
         }
