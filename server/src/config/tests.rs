@@ -53,6 +53,29 @@ fn a_door_to_other_machines_needs_tls_or_an_explicit_word() {
 }
 
 #[test]
+fn otlp_over_http_is_on_loopback_unless_it_is_off_or_elsewhere() {
+    let listen = |text: &str| parse(&format!("[server]\notlp_http_listen = \"{text}\"\n"));
+    assert_eq!(parse("").expect("valid").otlp_http_listen, OTLP_HTTP_LISTEN_DEFAULT.parse().ok());
+    let off = listen("off").expect("valid");
+    assert!(off.otlp_http_listen.is_none() && !off.anonymous_otlp_http_allowed());
+    let said = listen("4318").expect_err("no address").to_string();
+    assert!(said.contains("server.otlp_http_listen") && said.contains("off"), "{said}");
+    let said = listen("0.0.0.0:4318").expect_err("needs TLS").to_string();
+    assert!(said.contains("server.otlp_http_listen") && said.contains("--insecure"), "{said}");
+    let tls =
+        "[server]\notlp_http_listen = \"0.0.0.0:4318\"\n[server.tls]\ncert_file = \"c\"\nkey_file = \"k\"\n";
+    let config = parse(tls).expect("valid");
+    assert!(
+        config.anonymous_allowed() && !config.anonymous_otlp_http_allowed(),
+        "each port has its own rule"
+    );
+    let overrides = Overrides { otlp_http_listen: Some("off".to_owned()), ..Default::default() };
+    let config = Config::parse("[server]\notlp_http_listen = \"127.0.0.1:1\"\n", &overrides).expect("valid");
+    assert_eq!(config.otlp_http_listen, None);
+    assert!(refusal("[server.limits]\notlp_request_bytes_max = 5\n").contains("otlp_request_bytes_max"));
+}
+
+#[test]
 fn flags_win_over_the_file() {
     let overrides = Overrides {
         data_dir: Some("/flag".into()),
