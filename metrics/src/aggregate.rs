@@ -39,8 +39,7 @@ use muster::ids::{AgentId, Team};
 use muster::v1;
 
 pub use fact::{Fact, Label};
-pub(crate) use page::is_own_name;
-pub use page::{PageCursor, PageRequest};
+pub use page::{PageCursor, PageRequest, is_own_name};
 pub use snapshot::SnapshotError;
 pub use walk::{Mark, SeriesValue, SeriesView, unescaped};
 

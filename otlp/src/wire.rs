@@ -15,6 +15,7 @@
 //! others read no deeper than they must, and are meant for requests that `check` has passed: on other bytes they
 //! fail or pass on what they did not look at, but never panic. Fields nobody knows are kept by all of them.
 
+mod attribute;
 mod check;
 mod count;
 mod reader;

@@ -159,7 +159,7 @@ impl<'a> Page<'a> {
     }
 }
 
-/// All names that samples on the page can have, for whoever merges a page of its own.
-pub(crate) fn is_own_name(name: &str) -> bool {
+/// Whether the catalogue has a family or a sample of that name, for whoever adds families to the page.
+pub fn is_own_name(name: &str) -> bool {
     families().iter().any(|family| family.metadata().is_named(name))
 }

@@ -22,7 +22,7 @@
 //! Bounds are the aggregate's (series a family and team); for deltas about 50 bytes more a series.
 
 mod baseline;
-mod points;
+pub(super) mod points;
 mod state;
 
 pub use state::StateError;

@@ -67,36 +67,41 @@ impl Baseline {
             SeriesValue::Histogram { counts, sum_us, .. } => (sum_us, counts),
         };
         let key = hash(series);
-        let before = self
-            .series
-            .get(&key)
-            .filter(|sent| sent.created_us == series.created.0 && sent.counts.len() == counts.len());
+        let now = Sent { created_us: series.created.0, value, counts: counts.into() };
+        let before = self.series.get(&key).filter(|sent| sent.is_earlier_of(&now));
         if !is_sent {
             if let Some(before) = before {
                 next.series.insert(key, before.clone());
             }
             return None;
         }
-        let sent = Sent { created_us: series.created.0, value, counts: counts.into() };
-        let change = sent.since(before);
-        next.series.insert(key, sent);
+        let change = now.since(before);
+        next.series.insert(key, now);
         change
     }
 }
 
 impl Sent {
-    /// A series that is new is sent although it may be 0: that it exists is news.
+    /// Whether these are earlier numbers of the series that has `now`, and not of one that left since.
+    fn is_earlier_of(&self, now: &Sent) -> bool {
+        self.created_us == now.created_us
+            && self.value <= now.value
+            && self.counts.len() == now.counts.len()
+            && self.counts.iter().zip(&now.counts).all(|(then, now)| then <= now)
+    }
+
+    /// What came since `before`, which is [earlier](Sent::is_earlier_of). A series that is new is sent although it may be 0: that it exists is news.
     fn since(&self, before: Option<&Sent>) -> Option<Change> {
         if before == Some(self) {
             return None;
         }
-        let value = self.value.saturating_sub(before.map_or(0, |before| before.value));
+        let value = self.value - before.map_or(0, |before| before.value);
         if self.counts.is_empty() {
             return Some(Change::Units(value));
         }
         let mut counts = self.counts.to_vec();
         if let Some(before) = before {
-            counts.iter_mut().zip(&before.counts).for_each(|(now, then)| *now = now.saturating_sub(*then));
+            counts.iter_mut().zip(&before.counts).for_each(|(now, then)| *now -= *then);
         }
         Some(Change::Histogram { counts, sum_us: value })
     }

@@ -32,24 +32,35 @@ pub(super) struct Request {
     time: WallTime,
     /// Time of the cut before.
     before: Option<WallTime>,
-    /// By team, user, host and project.
-    resources: BTreeMap<[String; 4], Vec<Metric>>,
+    resources: Vec<Resource>,
+    /// Place of a resource by its scope.
+    places: BTreeMap<Scope, usize>,
+    /// The resource of the series before: series come sorted.
+    current: usize,
     items: u64,
+}
+
+/// Team, user, host and project, as pages show them.
+type Scope = [String; 4];
+
+struct Resource {
+    scope: Scope,
+    metrics: Vec<Metric>,
 }
 
 impl Request {
     pub(super) fn new(temporality: Temporality, time: WallTime, before: Option<WallTime>) -> Self {
-        Self { temporality, time, before, resources: BTreeMap::new(), items: 0 }
+        let (resources, places) = (Vec::new(), BTreeMap::new());
+        Self { temporality, time, before, resources, places, current: 0, items: 0 }
     }
 
     /// Adds a series: what is new of it, or all of it. Series come family by family.
     pub(super) fn add(&mut self, series: &SeriesView<'_>, change: Option<Change>) {
         let (start, time) = (nanoseconds(self.start(series)), nanoseconds(self.time));
         let metric = self.metric(series);
-        let attributes = attributes(series);
-        let number = |value, start_time_unix_nano| NumberDataPoint {
-            attributes: attributes.clone(),
-            start_time_unix_nano,
+        let number = |value, start| NumberDataPoint {
+            attributes: attributes(series),
+            start_time_unix_nano: start,
             time_unix_nano: time,
             value: Some(value),
             ..Default::default()
@@ -68,7 +79,7 @@ impl Request {
                     _ => (counts.to_vec(), sum_us),
                 };
                 histogram.data_points.push(HistogramDataPoint {
-                    attributes,
+                    attributes: attributes(series),
                     start_time_unix_nano: start,
                     time_unix_nano: time,
                     count: counts.iter().fold(0, |count, in_bucket| count.saturating_add(*in_bucket)),
@@ -83,22 +94,22 @@ impl Request {
         self.items += 1;
     }
 
-    /// The request and its number of points; `None` when it has none.
+    /// The request, sorted by scope, and its number of points; `None` when it has none.
     pub(super) fn finish(self) -> Option<(Bytes, u64)> {
-        if self.items == 0 {
+        let Self { mut resources, places, items, .. } = self;
+        if items == 0 {
             return None;
         }
-        let resource_metrics = self.resources.into_iter().map(|(scope, metrics)| ResourceMetrics {
-            resource: Some(resource::of_series(scope.each_ref().map(String::as_str))),
-            scope_metrics: vec![ScopeMetrics {
-                scope: Some(resource::scope()),
-                metrics,
-                ..Default::default()
-            }],
-            ..Default::default()
+        let resource_metrics = places.into_iter().map(|(scope, place)| {
+            let metrics = std::mem::take(&mut resources[place].metrics);
+            let scope_metrics =
+                vec![ScopeMetrics { scope: Some(resource::scope()), metrics, ..Default::default() }];
+            let scope = scope.each_ref().map(|text| unescaped(text));
+            let resource = Some(resource::of_series(scope.each_ref().map(AsRef::as_ref)));
+            ResourceMetrics { resource, scope_metrics, ..Default::default() }
         });
         let request = ExportMetricsServiceRequest { resource_metrics: resource_metrics.collect() };
-        Some((Bytes::from(request.encode_to_vec()), self.items))
+        Some((Bytes::from(request.encode_to_vec()), items))
     }
 
     /// From when the point counts; always before its time, whatever the clock did. A first event lies in the interval.
@@ -113,8 +124,15 @@ impl Request {
 
     /// The metric of the series' family in the resource of its scope.
     fn metric(&mut self, series: &SeriesView<'_>) -> &mut Metric {
-        let scope = series.scope.map(|text| unescaped(text).into_owned());
-        let metrics = self.resources.entry(scope).or_default();
+        if self.resources.get(self.current).is_none_or(|resource| resource.scope != series.scope) {
+            let scope = series.scope.map(str::to_owned);
+            let next = self.resources.len();
+            self.current = *self.places.entry(scope.clone()).or_insert(next);
+            if self.current == next {
+                self.resources.push(Resource { scope, metrics: Vec::new() });
+            }
+        }
+        let metrics = &mut self.resources[self.current].metrics;
         if metrics.last().is_none_or(|metric| metric.name != series.family.name) {
             metrics.push(metric(series, self.temporality));
         }

@@ -95,10 +95,11 @@ pub(super) fn read(temporality: Temporality, bytes: &[u8]) -> Result<MetricsExpo
         return Err(StateError::Inconsistent);
     }
     let aggregate = Aggregate::restore_as_heard(AggregateConfig::collector(), reader.0)?;
-    if (was_delta == 1) != (temporality == Temporality::Delta) {
-        series.clear();
-    }
-    let baseline = Baseline { cut: (has_cut == 1).then_some((time, mark)), series };
+    let baseline = if (was_delta == 1) == (temporality == Temporality::Delta) {
+        Baseline { cut: (has_cut == 1).then_some((time, mark)), series }
+    } else {
+        Baseline::default()
+    };
     Ok(MetricsExport { aggregate, temporality, baseline })
 }
 

@@ -1,5 +1,6 @@
 use super::generate::{damaged, key, request};
 use super::*;
+use crate::wire::schema::{self, Kind};
 use crate::wire::{WireError, check};
 
 const CASES: u64 = 60_000;
@@ -48,6 +49,58 @@ fn generated_requests_have_items_of_every_signal() {
     }
 }
 
+/// Every message, every field number, every wire type, by values that tell the kinds of field from each other.
+#[test]
+fn each_field_of_each_message_is_known_as_prost_knows_it() {
+    let mut messages = 0;
+    for signal in Signal::ALL {
+        let mut seen = Vec::new();
+        let mut paths = vec![(schema::request(signal), Vec::new())];
+        while let Some((table, path)) = paths.pop() {
+            if seen.iter().any(|&known| std::ptr::eq(known, table)) {
+                continue;
+            }
+            seen.push(table);
+            for number in 1..=20 {
+                each_wire_type_of(signal, &path, number);
+                match table.kind(number) {
+                    Kind::Message(inner) => paths.push((inner, [&path[..], &[number]].concat())),
+                    Kind::Attribute => paths.push((&schema::KEY_VALUE, [&path[..], &[number]].concat())),
+                    _ => {}
+                }
+            }
+        }
+        messages += seen.len();
+    }
+    // Request, entry, scope's group, item and what is below; 7 common ones in each signal.
+    assert_eq!(messages, (4 + 7) + (4 + 3 + 7) + (4 + 5 + 4 + 1 + 1 + 1 + 7));
+}
+
+fn each_wire_type_of(signal: Signal, path: &[u32], number: u32) {
+    let delimited = [&b""[..], &[1], &[0xff], &[0xff; 8], "é".as_bytes(), &[0x88, 0x7f, 0], &[0xfa, 7, 0]];
+    let mut fields = vec![(0, vec![1]), (1, vec![0xff; 8]), (5, vec![0xff; 4]), (4, vec![])];
+    fields.extend(delimited.iter().map(|value| (2, [&[value.len() as u8][..], value].concat())));
+    let mut end = Vec::new();
+    key(number, 4, &mut end);
+    fields.push((3, end));
+    for (wire, value) in fields {
+        let mut field = Vec::new();
+        key(number, wire, &mut field);
+        field.extend(&value);
+        let request = path.iter().rev().fold(field, |value, &number| wrap(number, &value));
+        agree(signal, &request, &format!("{path:?}, field {number}, wire type {wire}, {value:02x?}"));
+    }
+}
+
+/// A length-delimited field.
+fn wrap(number: u32, value: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    key(number, 2, &mut out);
+    prost::encode_length_delimiter(value.len(), &mut out).unwrap();
+    out.extend_from_slice(value);
+    out
+}
+
 /// Every truncation of a request: at each byte of it.
 #[test]
 fn a_request_cut_anywhere_is_judged_as_prost_judges_it() {
@@ -63,13 +116,6 @@ fn a_request_cut_anywhere_is_judged_as_prost_judges_it() {
 /// A list in a list in a list: as an attribute's value, in arrays and in lists of keys and values.
 #[test]
 fn values_nest_as_deep_as_prost_lets_them() {
-    let wrap = |number, value: &[u8]| {
-        let mut out = Vec::new();
-        key(number, 2, &mut out);
-        prost::encode_length_delimiter(value.len(), &mut out).unwrap();
-        out.extend_from_slice(value);
-        out
-    };
     for chain in [&[5, 1][..], &[6, 1, 2]] {
         let mut taken = Vec::new();
         for levels in 0..120 {

@@ -106,6 +106,7 @@ impl Generator {
             Kind::Fixed64s if self.rng.bool() => self.key_then(number, 1, out, Self::fixed64),
             Kind::Varints => self.packed(number, out, Self::varint),
             Kind::Fixed64s => self.packed(number, out, Self::fixed64),
+            Kind::Attribute => self.field(number, Kind::Message(&schema::KEY_VALUE), out),
             Kind::Message(inner) => {
                 let mut value = Vec::new();
                 self.levels += 1;

@@ -8,7 +8,7 @@ use crate::wire::{WireError, check, resources};
 #[test]
 fn entries_stand_alone_and_say_what_prost_says_of_them() {
     let mut found = 0;
-    for seed in 0..6_000 {
+    for seed in 0..3_000 {
         let signal = Signal::ALL[(seed % 3) as usize];
         let bytes = Bytes::from(request(signal, seed));
         let Ok(mut decoded) = Decoded::of(signal, &bytes) else { continue };
@@ -34,7 +34,7 @@ fn entries_stand_alone_and_say_what_prost_says_of_them() {
             }
         }
     }
-    assert!(found > 300, "{found}");
+    assert!(found > 150, "{found}");
 }
 
 #[test]

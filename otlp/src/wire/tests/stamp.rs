@@ -62,7 +62,7 @@ fn unknown_fields(signal: Signal, bytes: &[u8]) -> Vec<Vec<u8>> {
 #[test]
 fn a_stamped_request_differs_by_the_stamp_only() {
     let mut unknown = 0;
-    for seed in 0..12_000 {
+    for seed in 0..6_000 {
         let signal = Signal::ALL[(seed % 3) as usize];
         let bytes = request(signal, seed);
         let Ok(tally) = check(signal, &bytes) else { continue };
@@ -75,7 +75,7 @@ fn a_stamped_request_differs_by_the_stamp_only() {
         assert_eq!(unknown_fields(signal, stamped), unknown_fields(signal, &bytes), "seed {seed}");
         unknown += unknown_fields(signal, &bytes).len();
     }
-    assert!(unknown > 100, "{unknown}");
+    assert!(unknown > 50, "{unknown}");
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn an_empty_stamp_changes_nothing_that_prost_sees() {
 #[test]
 fn a_damaged_request_is_stamped_or_refused_without_a_trace() {
     let mut refused = 0;
-    for seed in 0..12_000 {
+    for seed in 0..6_000 {
         let signal = Signal::ALL[(seed % 3) as usize];
         let bytes = damaged(signal, request(signal, seed), seed);
         let mut out = BytesMut::from(&b"before"[..]);
@@ -115,7 +115,7 @@ fn a_damaged_request_is_stamped_or_refused_without_a_trace() {
             refused += 1;
         }
     }
-    assert!(refused > 500, "{refused}");
+    assert!(refused > 250, "{refused}");
 }
 
 /// Indices of one to five digits, and lengths on both sides of 128 and 16,384 bytes.
