@@ -1,4 +1,5 @@
-//! A real Prometheus scrapes a real collector that hears a real agent, and the guides' PromQL runs against it.
+//! A real Prometheus scrapes a real collector that hears a real agent, and the guides' PromQL
+//! and every panel of the shipped dashboards run against it.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stdout, reason = "a test")]
 
@@ -25,7 +26,7 @@ use support::{http, pause, seeded, wait_for, wait_until};
 const START_MAX: Duration = Duration::from_secs(30);
 
 #[test]
-fn every_query_of_the_guides_answers_from_a_real_prometheus() {
+fn every_query_of_the_guides_and_every_panel_answers_from_a_real_prometheus() {
     let Some(prometheus) = tool("MUSTER_TEST_PROMETHEUS") else { return };
     let mut random = seeded("prometheus");
     let folder = tempfile::tempdir().unwrap();
@@ -37,9 +38,9 @@ fn every_query_of_the_guides_answers_from_a_real_prometheus() {
         server: Some(format!("http://{}", collector.grpc)),
         ..AgentOptions::default()
     };
-    let _agent = Agent::spawn(&folder.path().join("agent"), options);
+    let agent = Agent::spawn(&folder.path().join("agent"), options);
     let address = free_address();
-    let process = start_prometheus(&prometheus, folder.path(), address, collector.http);
+    let process = start_prometheus(&prometheus, folder.path(), address, collector.http, agent.metrics);
     let mut teller = RawAgent::connect(collector.grpc, &Identity::random()).unwrap();
     // The story goes on for a dozen scrapes, twenty times as fast as it would by itself.
     let mut story = clock.wall();
@@ -70,8 +71,26 @@ fn every_query_of_the_guides_answers_from_a_real_prometheus() {
         };
         faults.extend(fault.map(|fault| format!("{query}\n    {fault}")));
     }
+    faults.extend(panel_faults(address));
     let names = ask(address, "group by (__name__) ({job=\"muster\"})").unwrap();
     assert!(faults.is_empty(), "{}\nknown names: {names:?}", faults.join("\n"));
+}
+
+/// Panels of the shipped dashboards that answer nothing although they should, or nothing but NaN.
+fn panel_faults(address: SocketAddr) -> Vec<String> {
+    let mut faults = Vec::new();
+    for query in dashboards::grafana::panel_queries() {
+        let expression = query.for_all("1m", "5m");
+        let fault = match (ask(address, &expression), query.empty_by_nature) {
+            (Err(error), _) => Some(error),
+            (Ok(answer), None) if answer.iter().all(|series| series.1.is_nan()) => {
+                Some(format!("answers nothing: {answer:?}"))
+            }
+            (Ok(_), _) => None,
+        };
+        faults.extend(fault.map(|f| format!("{}, {}: {expression}\n    {f}", query.dashboard, query.panel)));
+    }
+    faults
 }
 
 /// Facts that the guides chart and that DevLoop itself never produces.
@@ -126,11 +145,20 @@ fn ask(address: SocketAddr, query: &str) -> Result<Vec<(String, f64)>, String> {
     Ok(result.iter().filter_map(|s| Some((s["metric"].to_string(), value(s)?))).collect())
 }
 
-fn start_prometheus(program: &Path, folder: &Path, listen: SocketAddr, target: SocketAddr) -> Process {
+/// Scrapes the collector, and of the agent's page what only the agent knows.
+fn start_prometheus(
+    program: &Path,
+    folder: &Path,
+    listen: SocketAddr,
+    collector: SocketAddr,
+    agent: SocketAddr,
+) -> Process {
     let config = folder.join("prometheus.yml");
     let text = format!(
         "global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\nscrape_configs:\n  - job_name: muster\n    \
-         honor_labels: true\n    static_configs:\n      - targets: ['{target}']\n"
+         honor_labels: true\n    static_configs:\n      - targets: ['{collector}']\n  - job_name: muster-agent\n    \
+         static_configs:\n      - targets: ['{agent}']\n    metric_relabel_configs:\n      \
+         - source_labels: [__name__]\n        regex: muster_agent_.*\n        action: keep\n"
     );
     std::fs::write(&config, text).unwrap();
     let mut command = Command::new(program);

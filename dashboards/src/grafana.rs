@@ -82,7 +82,7 @@ pub fn panel_queries() -> Vec<PanelQuery> {
                 panel: panel.title,
                 expression: expand(&query.expression),
                 legend: query.legend,
-                empty_by_nature: panel.empty_by_nature,
+                empty_by_nature: query.empty_by_nature.or(panel.empty_by_nature),
             }));
         }
     }

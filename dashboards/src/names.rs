@@ -2,8 +2,8 @@
 //!
 //! Four kinds: the catalogue of metrics (`docs/metrics.md`), the own figures of the collector and of the agent, what the
 //! recording rules make, and what Prometheus itself adds (`up`). A histogram is known by its samples: `_bucket`, `_sum`
-//! and `_count`. The table of own figures is held against the page of a running collector and a running agent by tests
-//! of theirs, since they make those figures.
+//! and `_count`. The tables of own figures are held against the pages of a running collector and a running agent by
+//! `tests/dashboards.rs`.
 
 use metrics::catalogue::{self, MetricKind};
 
@@ -102,6 +102,11 @@ pub const COLLECTOR_FIGURES: &[OwnFigure] = &[
     gauge("muster_server_series", &[]),
     gauge("muster_server_agents", &["state"]),
     histogram("muster_server_ack", &[]),
+    counter("muster_otlp_requests_total", &["signal", "transport", "outcome"]),
+    counter("muster_otlp_items_accepted_total", &["signal"]),
+    counter("muster_otlp_items_rejected_total", &["signal", "reason"]),
+    counter("muster_otlp_accepted_bytes_total", &["signal"]),
+    gauge("muster_otlp_memory_bytes", &[]),
 ];
 
 /// An agent's own figures, on its page.

@@ -67,6 +67,7 @@ fn who() -> Panel {
     )
     .column("Cost", Unit::Usd, sum("muster_usage_cost_usd_total"))
     .column("Cost unknown", Unit::Number, format!("round({})", sum("muster_usage_cost_unknown_total")))
+    .query_empty_by_nature("all cost is known")
     .column_thresholds(palette::NONE_WANTED)
     .column("Tokens", Unit::Count, sum("muster_usage_tokens_total"))
     .column("Runs", Unit::Count, sum("muster_runs_total"))

@@ -24,6 +24,7 @@ pub(super) fn dashboard() -> Dashboard {
                 "Collector: journal",
                 [journal(), journal_rate(), lag(), damage(), housekeeping(), series()],
             ),
+            Row::new("Collector: OTLP", [otlp_requests(), otlp_items(), otlp_memory()]),
             Row::new("Agents", [agent_queue(), agent_spool(), agent_drops()]),
         ],
     }
@@ -91,7 +92,7 @@ fn applied() -> Panel {
         "{{tool}} over OTLP: {{signal}}",
         "sum by (tool, signal) (rate(muster_otlp_items_total{@tool}[5m]))",
     )
-    .empty_by_nature("no tool sends OTLP")
+    .query_empty_by_nature("no tool sends OTLP")
     .size(8, 8)
 }
 
@@ -173,7 +174,7 @@ fn streams() -> Panel {
     )
     .query("open", "sum(muster_server_streams)")
     .query("ended: {{reason}}", "sum by (reason) (increase(muster_server_streams_ended_total[5m])) > 0")
-    .empty_by_nature(SOUND)
+    .query_empty_by_nature(SOUND)
     .size(8, 8)
 }
 
@@ -261,7 +262,7 @@ fn housekeeping() -> Panel {
     )
     .query("snapshot {{result}}", "sum by (result) (increase(muster_server_snapshots_total[5m]))")
     .query("reload {{result}}", "sum by (result) (increase(muster_server_reloads_total[5m])) > 0")
-    .empty_by_nature("nothing was reloaded")
+    .query_empty_by_nature("nothing was reloaded")
     .size(8, 8)
 }
 
@@ -274,6 +275,38 @@ fn series() -> Panel {
     )
     .query("series", "sum(muster_server_series)")
     .size(8, 8)
+}
+
+fn otlp_requests() -> Panel {
+    Panel::new(
+        PanelKind::Lines,
+        "OTLP requests",
+        Unit::PerSecond,
+        "By outcome. overloaded and unavailable are sent again; invalid and unsupported are faults of the sender.",
+    )
+    .query(
+        "{{transport}} {{signal}} {{outcome}}",
+        "sum by (transport, signal, outcome) (rate(muster_otlp_requests_total[5m]))",
+    )
+    .size(8, 8)
+}
+
+fn otlp_items() -> Panel {
+    Panel::new(
+        PanelKind::Lines,
+        "OTLP items",
+        Unit::PerSecond,
+        "Log records, data points and spans that became durable, and those left out of requests that were taken.",
+    )
+    .query("{{signal}}", "sum by (signal) (rate(muster_otlp_items_accepted_total[5m]))")
+    .query("{{signal}} left out: {{reason}}", "sum by (signal, reason) (rate(muster_otlp_items_rejected_total[5m]))")
+    .size(8, 8)
+}
+
+fn otlp_memory() -> Panel {
+    Panel::new(PanelKind::Lines, "OTLP memory", Unit::Bytes, "Bytes that OTLP requests under way hold.")
+        .query("bytes", "sum(muster_otlp_memory_bytes)")
+        .size(8, 8)
 }
 
 fn agent_queue() -> Panel {

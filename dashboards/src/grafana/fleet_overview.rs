@@ -161,7 +161,7 @@ fn queue() -> Panel {
     )
     .query("{{tool}}", "max by (tool) (muster_queue_depth{@tool})")
     .thresholds(palette::QUEUE)
-        .size(12, 6)
+    .size(12, 6)
 }
 
 fn cost() -> Panel {

@@ -121,6 +121,8 @@ pub struct Query {
     pub thresholds: Option<Thresholds>,
     /// In a table: words for the column's numbers.
     pub mappings: &'static [Mapping],
+    /// Why it answers nothing on a sound system, when that is so of this query and not of the panel.
+    pub empty_by_nature: Option<&'static str>,
 }
 
 /// Units as Grafana names them.
@@ -218,7 +220,7 @@ impl Row {
 
 impl Query {
     fn new(legend: &'static str, unit: Option<Unit>, expression: String) -> Self {
-        Self { expression, legend, unit, thresholds: None, mappings: &[] }
+        Self { expression, legend, unit, thresholds: None, mappings: &[], empty_by_nature: None }
     }
 }
 
@@ -272,6 +274,12 @@ impl Panel {
     /// Shows words for the newest column's numbers.
     pub fn column_mappings(mut self, mappings: &'static [Mapping]) -> Self {
         self.queries.last_mut().expect("a column comes before its words").mappings = mappings;
+        self
+    }
+
+    /// The newest query may answer nothing on a sound system, for this reason.
+    pub fn query_empty_by_nature(mut self, reason: &'static str) -> Self {
+        self.queries.last_mut().expect("a query comes before its reason").empty_by_nature = Some(reason);
         self
     }
 
