@@ -217,9 +217,9 @@ impl Fold<'_> {
         tag: &str,
     ) -> Result<MetricHead<'a>, Dropped> {
         let name = page_name(&metric.name, &metric.unit, suffix).ok_or(Dropped::InvalidName)?;
-        // All that begins so is kept for what is to come.
-        let is_own = name.name.starts_with("muster_") || is_own(&name.name, kind);
-        if is_own {
+        let is_known = self.team.family(&name.name, kind).is_ok_and(|family| family.is_some());
+        // All that begins with our name is kept for what is to come. A family that is there has been asked about.
+        if !is_known && (name.name.starts_with("muster_") || is_own(&name.name, kind)) {
             return Err(Dropped::OwnName);
         }
         self.team.family(&name.name, kind)?;
