@@ -37,6 +37,7 @@ mod lane;
 mod own_metrics;
 mod pipeline;
 mod prepare;
+pub mod probe;
 mod reader;
 mod retry;
 #[cfg(test)]

@@ -100,8 +100,7 @@ impl OwnMetrics {
     /// Goes on where a snapshot was taken; on an error, in words, it stays as it is.
     pub(super) fn restore(&mut self, bytes: &[u8]) -> Result<(), String> {
         let (numbers, export) = bytes.split_at_checked(24).ok_or("too short")?;
-        let export =
-            MetricsExport::restore(self.temporality, export).map_err(|error| error.to_string())?;
+        let export = MetricsExport::restore(self.temporality, export).map_err(|error| error.to_string())?;
         let number = |n: usize| {
             let mut number = [0; 8];
             number.copy_from_slice(&numbers[8 * n..8 * n + 8]);
@@ -116,8 +115,9 @@ impl OwnMetrics {
         self.export.expire(monotonic(self.newest));
         self.is_news = false;
         let filter = &self.destination.filter;
-        let wants =
-            |series: &otlp::export::SeriesFacts<'_>| filter.wants_series(series.team, series.project, series.tool);
+        let wants = |series: &otlp::export::SeriesFacts<'_>| {
+            filter.wants_series(series.team, series.project, series.tool)
+        };
         let cut = self.export.cut(time, wants)?;
         let said = Said { request: cut.request.clone(), time: cut.time };
         // In what is kept; on disk with the next state, when the destination has it.

@@ -260,20 +260,18 @@ impl Preparer {
     /// What agents took over OTLP, as it came.
     fn carry_payloads(&mut self, entry: &StreamEntry, batch: &v1::Batch) {
         let view = BatchView::new(batch);
-        let agent: String = entry.key.agent.as_bytes()[..4].iter().map(|byte| format!("{byte:02x}")).collect();
         for event in view.events() {
             let Some(Kind::OtlpPayload(payload)) = event.kind else { continue };
-            let (Ok(signal), Some(source)) = (OtlpSignal::try_from(payload.signal), view.source(event.source))
+            let (Ok(signal), Some(source)) =
+                (OtlpSignal::try_from(payload.signal), view.source(event.source))
             else {
                 continue;
             };
             let Ok(signal) = Signal::try_from(signal) else { continue };
-            let origin =
-                Origin { team: entry.key.team.as_str(), project: source.project, tool: source.tool };
-            let id = format!("{agent}-{}-{}", entry.key.epoch, event.seq);
-            let request = Bytes::copy_from_slice(&payload.payload);
+            let origin = Origin { team: entry.key.team.as_str(), project: source.project, tool: source.tool };
+            let id = format!("{}-{}-{}", entry.key.agent, entry.key.epoch, event.seq);
             let payload =
-                Payload { signal, items: u64::from(payload.item_count), request: &request, id: &id };
+                Payload { signal, items: u64::from(payload.item_count), request: &payload.payload, id: &id };
             self.carry(&payload, &origin, entry.appended_wall);
         }
     }
@@ -301,7 +299,13 @@ impl Preparer {
     }
 
     /// Stamps a request, makes it fit, and puts it to what is gathered. Says how many items came in.
-    fn add(&mut self, signal: Signal, request: &Bytes, stamp: &Stamp, at: WallTime) -> Result<u64, WireError> {
+    fn add(
+        &mut self,
+        signal: Signal,
+        request: &Bytes,
+        stamp: &Stamp,
+        at: WallTime,
+    ) -> Result<u64, WireError> {
         let gathered = &mut self.gathered[signal as usize];
         if self.adapter.is_identity(signal) {
             let start = gathered.request.len();
