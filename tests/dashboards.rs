@@ -7,7 +7,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use dashboards::names::{AGENT_FIGURES, COLLECTOR_FIGURES, FigureKind, OwnFigure};
+use dashboards::names::{AGENT_FIGURES, COLLECTOR_FIGURES, DESTINATION_FIGURES, FigureKind, OwnFigure};
 use muster::v1;
 use support::agent::{Agent, AgentOptions};
 use support::collector::{Collector, CollectorOptions, muster};
@@ -18,7 +18,11 @@ use support::wait_until;
 #[test]
 fn the_tables_of_own_figures_are_what_the_pages_have() {
     let folder = tempfile::tempdir().unwrap();
-    let collector = Collector::spawn(&folder.path().join("collector"), CollectorOptions::default());
+    // Nothing listens there.
+    let config =
+        "[[destination]]\nname = \"nowhere\"\nprofile = \"otlp\"\nendpoint = \"http://127.0.0.1:9\"\n";
+    let options = CollectorOptions { config: config.to_owned(), ..CollectorOptions::default() };
+    let collector = Collector::spawn(&folder.path().join("collector"), options);
     let project = folder.path().join("project");
     std::fs::create_dir_all(project.join(".loki")).unwrap();
     let options = AgentOptions {
@@ -30,10 +34,11 @@ fn the_tables_of_own_figures_are_what_the_pages_have() {
     let mut teller = RawAgent::connect(collector.grpc, &Identity::random()).unwrap();
     let verdict = teller.send("devloop", "told", vec![run_finished("linter", v1::RunStatus::Success)]);
     assert_eq!(verdict.outcome(), v1::verdict::Outcome::Appended);
-    wait_until("the first acknowledgement to be counted", Duration::from_secs(10), || {
-        collector.page().sum("muster_server_ack_count", &[]) >= 1.0
+    wait_until("the first acknowledgement and attempt to be counted", Duration::from_secs(10), || {
+        let page = collector.page();
+        page.sum("muster_server_ack_count", &[]) >= 1.0 && page.has("muster_destination_up")
     });
-    assert_same(&collector.page(), COLLECTOR_FIGURES);
+    assert_same(&collector.page(), &[COLLECTOR_FIGURES, DESTINATION_FIGURES].concat());
     assert_same(&agent.page(), AGENT_FIGURES);
 }
 
@@ -65,8 +70,8 @@ fn assert_same(page: &Page, figures: &[OwnFigure]) {
         .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
         .filter(|(name, _)| metrics::catalogue::find(name).is_none())
         .collect();
-    // On no page while there is nothing to say.
-    let is_shown = |name: &str| name != "muster_agent_events_dropped_total" || types.contains_key(name);
+    // On no page while nothing was dropped.
+    let is_shown = |name: &str| !name.contains("dropped") || types.contains_key(name);
     let shown = figures.iter().filter(|figure| is_shown(figure.name));
     let ours: BTreeMap<_, _> = shown.map(|figure| (figure.name, kind(figure.kind))).collect();
     assert_eq!(ours, types);

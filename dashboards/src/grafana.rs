@@ -89,6 +89,27 @@ pub fn panel_queries() -> Vec<PanelQuery> {
     all
 }
 
+/// Panels that may be empty on a sound system, as a table in Markdown.
+pub fn empty_by_nature_table() -> String {
+    let mut table = String::from("| dashboard | panel | when |\n|---|---|---|\n");
+    for dashboard in dashboards() {
+        for panel in dashboard.rows.iter().flat_map(|row| &row.panels) {
+            let rows = match panel.empty_by_nature {
+                Some(reason) => vec![(panel.title.to_owned(), reason)],
+                None => {
+                    let some =
+                        panel.queries.iter().filter_map(|query| Some((query.legend, query.empty_by_nature?)));
+                    some.map(|(legend, reason)| (format!("{}: `{legend}`", panel.title), reason)).collect()
+                }
+            };
+            for (what, reason) in rows {
+                table.push_str(&format!("| {} | {what} | {reason} |\n", dashboard.title));
+            }
+        }
+    }
+    table
+}
+
 /// The questions that fill the variables: samples and the label asked for.
 pub fn variable_queries() -> Vec<(&'static str, Variable)> {
     let dashboards = dashboards();

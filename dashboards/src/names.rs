@@ -109,6 +109,23 @@ pub const COLLECTOR_FIGURES: &[OwnFigure] = &[
     gauge("muster_otlp_memory_bytes", &[]),
 ];
 
+/// The collector's figures of each destination, on its page while it has destinations.
+pub const DESTINATION_FIGURES: &[OwnFigure] = &[
+    gauge("muster_destination_queued_records", &["destination"]),
+    gauge("muster_destination_queued_bytes", &["destination"]),
+    gauge("muster_destination_oldest_age_seconds", &["destination"]),
+    gauge("muster_destination_up", &["destination"]),
+    gauge("muster_destination_pending_items", &["destination", "signal"]),
+    counter("muster_destination_accepted_items_total", &["destination", "signal"]),
+    counter("muster_destination_delivered_items_total", &["destination", "signal"]),
+    counter("muster_destination_filtered_items_total", &["destination", "signal"]),
+    counter("muster_destination_retried_items_total", &["destination", "signal"]),
+    counter("muster_destination_dropped_items_total", &["destination", "signal", "reason"]),
+    counter("muster_destination_requests_total", &["destination", "outcome"]),
+    counter("muster_destination_missing_records_total", &["destination"]),
+    counter("muster_destination_dead_letters_deleted_total", &["destination"]),
+];
+
 /// An agent's own figures, on its page.
 pub const AGENT_FIGURES: &[OwnFigure] = &[
     counter("muster_agent_events_spooled_total", &[]),
@@ -142,6 +159,10 @@ const fn histogram(name: &'static str, labels: &'static [&'static str]) -> OwnFi
     OwnFigure { name, kind: FigureKind::Histogram, labels }
 }
 
+fn own_figures() -> impl Iterator<Item = &'static OwnFigure> {
+    COLLECTOR_FIGURES.iter().chain(DESTINATION_FIGURES).chain(AGENT_FIGURES)
+}
+
 fn from_catalogue(name: &str) -> Option<Sample> {
     catalogue::families().iter().find_map(|family| {
         let kind = sample_kind(family.name, figure_kind(family.kind), name)?;
@@ -151,7 +172,7 @@ fn from_catalogue(name: &str) -> Option<Sample> {
 }
 
 fn own(name: &str) -> Option<Sample> {
-    COLLECTOR_FIGURES.iter().chain(AGENT_FIGURES).find_map(|figure| {
+    own_figures().find_map(|figure| {
         let kind = sample_kind(figure.name, figure.kind, name)?;
         Some(sample(kind, figure.labels.iter().copied()))
     })
@@ -219,7 +240,7 @@ mod tests {
 
     #[test]
     fn no_own_figure_has_the_name_of_another_family() {
-        let own: Vec<_> = COLLECTOR_FIGURES.iter().chain(AGENT_FIGURES).map(|figure| figure.name).collect();
+        let own: Vec<_> = own_figures().map(|figure| figure.name).collect();
         for (index, name) in own.iter().enumerate() {
             assert!(catalogue::find(name).is_none() && !own[index + 1..].contains(name), "{name}");
         }

@@ -1,17 +1,23 @@
 //! Tier 4: what is wrong? For those who look for it.
 
-use super::model::{Color, Dashboard, Panel, PanelKind, Row, Thresholds, Unit};
+use super::model::{Color, Dashboard, Mapping, Panel, PanelKind, Row, Thresholds, Unit};
 use super::{FLEET_SCOPE, expressions, palette};
 
 const SOUND: &str = "stays empty while nothing is wrong";
+const NO_DESTINATION: &str = "no destination is configured";
 const NOT_SCRAPED: &str = "only where the agents' own pages are scraped besides the collector's";
+
+const UP: &[Mapping] = &[
+    Mapping { value: 0, text: "Down", color: Color::Red },
+    Mapping { value: 1, text: "Up", color: Color::Green },
+];
 
 pub(super) fn dashboard() -> Dashboard {
     Dashboard {
         uid: "muster-debugging",
         title: "Muster 4: Debugging",
         description: "What is wrong? Errors, sources, the collector and the agents in detail. Prometheus keeps no log lines: \
-                      `muster telemetry recent` shows the events behind these numbers.",
+                      a destination that takes logs has the events behind these numbers.",
         tags: &["fleet"],
         refresh: "5s",
         from: "now-1h",
@@ -25,6 +31,7 @@ pub(super) fn dashboard() -> Dashboard {
                 [journal(), journal_rate(), lag(), damage(), housekeeping(), series()],
             ),
             Row::new("Collector: OTLP", [otlp_requests(), otlp_items(), otlp_memory()]),
+            Row::new("Collector: destinations", [destinations(), delivered(), dropped(), conservation()]),
             Row::new("Agents", [agent_queue(), agent_spool(), agent_drops()]),
         ],
     }
@@ -307,6 +314,74 @@ fn otlp_memory() -> Panel {
     Panel::new(PanelKind::Lines, "OTLP memory", Unit::Bytes, "Bytes that OTLP requests under way hold.")
         .query("bytes", "sum(muster_otlp_memory_bytes)")
         .size(8, 8)
+}
+
+fn destinations() -> Panel {
+    let sum = |name: &str| format!("sum by (destination) (muster_destination_{name})");
+    Panel::new(
+        PanelKind::Table,
+        "Destinations",
+        Unit::Number,
+        "Where telemetry is forwarded to: whether the last request was taken, what waits and for how long. \
+         `muster destination list` says why one is down.",
+    )
+    .column("Up", Unit::Number, "min by (destination) (muster_destination_up)")
+    .column_mappings(UP)
+    .column("Records waiting", Unit::Count, sum("queued_records"))
+    .column("Bytes waiting", Unit::Bytes, sum("queued_bytes"))
+    .column("Oldest waits", Unit::Seconds, "max by (destination) (muster_destination_oldest_age_seconds)")
+    .column_thresholds(palette::BEHIND)
+    .column("Delivered", Unit::Count, sum("delivered_items_total"))
+    .column("Filtered", Unit::Count, sum("filtered_items_total"))
+    .column("Dropped", Unit::Count, sum("dropped_items_total"))
+    .column_thresholds(palette::NONE_ALLOWED)
+    .empty_by_nature(NO_DESTINATION)
+    .size(24, 7)
+}
+
+fn delivered() -> Panel {
+    Panel::new(PanelKind::Lines, "Requests to destinations", Unit::PerSecond, "By destination and outcome.")
+        .query(
+            "{{destination}} {{outcome}}",
+            "sum by (destination, outcome) (rate(muster_destination_requests_total[5m]))",
+        )
+        .empty_by_nature(NO_DESTINATION)
+        .size(8, 8)
+}
+
+fn dropped() -> Panel {
+    Panel::new(
+        PanelKind::Lines,
+        "Dropped on the way out",
+        Unit::Number,
+        "Items that a destination will not get, in the 5 minutes before each point, by reason. Refused requests are kept as \
+         dead letters.",
+    )
+    .query(
+        "{{destination}} {{signal}} {{reason}}",
+        "sum by (destination, signal, reason) (increase(muster_destination_dropped_items_total[5m]))",
+    )
+    .empty_by_nature(SOUND)
+    .size(8, 8)
+}
+
+fn conservation() -> Panel {
+    let sum = |name: &str| format!("sum by (destination, signal) (muster_destination_{name})");
+    let accepted = sum("accepted_items_total");
+    let gone = format!("({} or 0 * {accepted})", sum("dropped_items_total"));
+    Panel::new(
+        PanelKind::Lines,
+        "Unaccounted items",
+        Unit::Number,
+        "Accepted minus delivered, dropped and on their way. It is 0: a line that stays elsewhere is a defect of Muster.",
+    )
+    .query(
+        "{{destination}} {{signal}}",
+        format!("{accepted} - {} - {gone} - {}", sum("delivered_items_total"), sum("pending_items")),
+    )
+    .thresholds(palette::NONE_ALLOWED)
+    .empty_by_nature(NO_DESTINATION)
+    .size(8, 8)
 }
 
 fn agent_queue() -> Panel {

@@ -20,7 +20,10 @@ pub(super) fn dashboard() -> Dashboard {
         from: "now-24h",
         variables: FLEET_SCOPE,
         rows: vec![
-            Row::new("Right now", [agents(), sessions(), workers(), findings(), data_age(), alerts()]),
+            Row::new(
+                "Right now",
+                [agents(), sessions(), workers(), findings(), data_age(), destinations(), alerts()],
+            ),
             Row::new("Service levels", [success(), p95(), cpu(), memory(), availability(), queue()]),
             Row::new("Cost and value", [cost(), tokens(), unpriced(), budget(), saved(), pushes()]),
             Row::new("Sessions", [table()]),
@@ -72,7 +75,22 @@ fn data_age() -> Panel {
     )
     .query("{{tool}}", "max by (tool) (muster_source_data_age_seconds{@tool})")
     .thresholds(DATA_AGE)
-    .size(12, 7)
+    .size(8, 7)
+}
+
+fn destinations() -> Panel {
+    Panel::new(
+        PanelKind::Bars,
+        "Destinations behind",
+        Unit::Seconds,
+        "How long the oldest record has waited for each place that telemetry is forwarded to. Above a minute it does not \
+         keep up or is down.",
+    )
+    .query("{{destination}}", "max by (destination) (muster_destination_oldest_age_seconds)")
+    .thresholds(palette::BEHIND)
+    .no_value("no destination")
+    .empty_by_nature("no destination is configured")
+    .size(8, 7)
 }
 
 fn alerts() -> Panel {
@@ -85,7 +103,7 @@ fn alerts() -> Panel {
     .column("Alerts", Unit::Number, "sum by (alertname, severity) (ALERTS{alertstate=\"firing\"})")
     .no_value("nothing fires")
     .empty_by_nature("nothing fires on a sound system")
-    .size(12, 7)
+    .size(8, 7)
 }
 
 fn success() -> Panel {

@@ -42,3 +42,5 @@ pub(super) const QUEUE: Thresholds = Thresholds::up(&[(25.0, Color::Yellow), (50
 pub(super) const NONE_ALLOWED: Thresholds = Thresholds::up(&[(1.0, Color::Red)]);
 /// The same for what is not grave.
 pub(super) const NONE_WANTED: Thresholds = Thresholds::up(&[(1.0, Color::Yellow)]);
+/// Seconds that the oldest record for a destination has waited.
+pub(super) const BEHIND: Thresholds = Thresholds::up(&[(60.0, Color::Yellow), (900.0, Color::Red)]);
