@@ -80,17 +80,35 @@ fn every_query_of_the_guides_and_every_panel_answers_from_a_real_prometheus() {
     assert!(faults.is_empty(), "{}\nknown names: {names:?}", faults.join("\n"));
 }
 
+/// What happens to nobody here: of the panels that are empty by nature, those about these stay so in this test. All
+/// others must have data, since here every tool tells everything.
+const QUIET: &[&str] = &[
+    "ALERTS",
+    "muster_unknown_events_total",
+    "muster_events_extrapolated_total",
+    "muster_series_overflow_total",
+    "muster_server_streams_ended_total",
+    "muster_server_connections_refused_total",
+    "muster_server_credentials_refused_total",
+    "muster_server_accept_paused",
+    "muster_server_reloads_total",
+    "muster_destination_dropped_items_total",
+    "muster_agent_events_dropped_total",
+];
+
 /// Panels of the shipped dashboards that answer nothing although they should, or nothing but NaN.
 fn panel_faults(address: SocketAddr) -> Vec<String> {
     let mut faults = Vec::new();
     for query in dashboards::grafana::panel_queries() {
         let expression = query.for_all("1m", "5m");
-        let fault = match (ask(address, &expression), query.empty_by_nature) {
-            (Err(error), _) => Some(error),
-            (Ok(answer), None) if answer.iter().all(|series| series.1.is_nan()) => {
+        let may_be_empty =
+            query.empty_by_nature.is_some() && QUIET.iter().any(|name| expression.contains(name));
+        let fault = match ask(address, &expression) {
+            Err(error) => Some(error),
+            Ok(answer) if !may_be_empty && answer.iter().all(|series| series.1.is_nan()) => {
                 Some(format!("answers nothing: {answer:?}"))
             }
-            (Ok(_), _) => None,
+            Ok(_) => None,
         };
         faults.extend(fault.map(|f| format!("{}, {}: {expression}\n    {f}", query.dashboard, query.panel)));
     }
@@ -133,6 +151,24 @@ fn tell_what_the_demo_lacks(teller: &mut RawAgent) {
         event(Kind::FilesWatched(v1::FilesWatched { count: 10 })),
         event(Kind::BusEvents(v1::BusEvents { count: 1, latency_us: Some(5_000) })),
         event(Kind::ResourceSample(sample)),
+        event(Kind::RunFinished(v1::RunFinished {
+            duration_us: Some(90_000),
+            queued_us: Some(40_000),
+            status: v1::RunStatus::Success as i32,
+            ..Default::default()
+        })),
+        event(Kind::ToolCall(v1::ToolCall {
+            status: v1::RunStatus::Failure as i32,
+            duration_us: Some(70_000),
+            ..Default::default()
+        })),
+        // Tokens whose cost nobody tells.
+        event(Kind::Usage(v1::Usage { input_tokens: 900, cache_read_tokens: 90_000, ..Default::default() })),
+        event(Kind::OtlpPayload(v1::OtlpPayload {
+            signal: v1::OtlpSignal::Logs as i32,
+            item_count: 2,
+            ..Default::default()
+        })),
     ];
     assert_eq!(teller.send("devloop", "told", events).outcome(), v1::verdict::Outcome::Appended);
 }
