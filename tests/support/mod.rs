@@ -17,6 +17,7 @@ pub mod http;
 pub mod live_project;
 pub mod oracle;
 pub mod payload;
+pub mod peers;
 pub mod process;
 pub mod python;
 pub mod raw_agent;
