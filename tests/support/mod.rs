@@ -16,6 +16,7 @@ pub mod guides;
 pub mod http;
 pub mod live_project;
 pub mod oracle;
+pub mod otlp_sink;
 pub mod payload;
 pub mod peers;
 pub mod process;
