@@ -24,6 +24,9 @@ pub const GRPC_LISTEN_DEFAULT: &str = "127.0.0.1:4317";
 /// Where pages are read unless told otherwise (the port of Prometheus exporters of OpenTelemetry).
 pub const HTTP_LISTEN_DEFAULT: &str = "127.0.0.1:9464";
 
+/// Where OTLP/HTTP is taken unless told otherwise (its own port).
+pub const OTLP_HTTP_LISTEN_DEFAULT: &str = "127.0.0.1:4318";
+
 /// A checked configuration of the collector.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -95,6 +98,8 @@ pub struct Overrides {
     pub grpc_listen: Option<SocketAddr>,
     /// See [`Config::http_listen`].
     pub http_listen: Option<SocketAddr>,
+    /// See [`Config::otlp_http_listen`]: an address, or `off`.
+    pub otlp_http_listen: Option<String>,
     /// See [`Config::data_dir`].
     pub data_dir: Option<PathBuf>,
     /// See [`Config::insecure`]; `false` leaves the file's word.
@@ -163,6 +168,11 @@ impl Config {
     /// Whether peers without a token may speak for the team `default`: on loopback, or when the operator said so.
     pub fn anonymous_allowed(&self) -> bool {
         self.insecure || self.grpc_listen.ip().is_loopback()
+    }
+
+    /// As [`Config::anonymous_allowed`], for OTLP/HTTP.
+    pub fn anonymous_otlp_http_allowed(&self) -> bool {
+        self.insecure || self.otlp_http_listen.is_some_and(|address| address.ip().is_loopback())
     }
 
     fn refuse_open_doors(&self) -> Result<(), ConfigError> {

@@ -12,6 +12,7 @@ pub mod figures;
 pub mod fleet;
 pub mod http;
 pub mod ingest;
+pub mod otlp_door;
 pub mod serve;
 pub mod stop;
 pub mod telemetry;

@@ -19,6 +19,7 @@ use std::time::Duration;
 use journal::stream::StreamOpenError;
 use journal::{CursorError, Journal, OpenError};
 use muster::clock::Clock;
+use otlp::receive::Budget;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -29,7 +30,7 @@ use crate::accept::{PerIp, Permits};
 use crate::aggregate::Folding;
 use crate::config::Config;
 use crate::credentials::TokenFileError;
-use crate::figures::Figures;
+use crate::figures::{Door, Figures, Label};
 use crate::fleet::Fleet;
 use crate::ingest::Admission;
 use crate::stop::stopped;
@@ -47,6 +48,8 @@ pub struct Server {
     pub grpc_address: SocketAddr,
     /// Where pages are read, with the port that was really bound.
     pub http_address: SocketAddr,
+    /// Where OTLP/HTTP is taken, with the port that was really bound; `None` when it is off.
+    pub otlp_http_address: Option<SocketAddr>,
     /// The collector's own counters.
     pub figures: Arc<Figures>,
     /// Agents, sessions and runs.
@@ -64,6 +67,8 @@ pub struct Server {
 struct Adjustable {
     grpc_permits: Arc<Permits>,
     http_permits: Arc<Permits>,
+    otlp_permits: Arc<Permits>,
+    otlp_budget: Arc<Budget>,
     per_ip: Arc<PerIp>,
     admission: Arc<Admission>,
     certificate: Option<Arc<Certificate>>,
@@ -152,7 +157,8 @@ impl Server {
         let all_ended = async {
             // Readers of pages as well: they hold the journal, which must be free for the next collector.
             let open = || {
-                figures.streams.value() + figures.grpc_connections.value() + figures.http_connections.value()
+                let connections = Door::ALL.iter().map(|door| figures.connections(*door).value());
+                figures.streams.value() + connections.sum::<i64>()
             };
             while open() > 0 {
                 sleep(STOP_LOOK).await;

@@ -34,17 +34,8 @@ pub struct Collector {
     pub folder: PathBuf,
     pub grpc: SocketAddr,
     pub http: SocketAddr,
-    /// Where OTLP/HTTP is taken.
     pub otlp_http: SocketAddr,
     pub options: CollectorOptions,
-}
-
-/// Where a collector listens.
-#[derive(Debug, Clone, Copy)]
-struct Addresses {
-    grpc: SocketAddr,
-    http: SocketAddr,
-    otlp_http: SocketAddr,
 }
 
 impl Collector {
@@ -53,8 +44,7 @@ impl Collector {
     pub fn spawn(folder: &Path, options: CollectorOptions) -> Self {
         std::fs::create_dir_all(folder).unwrap();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let any = Addresses { grpc: any, http: any, otlp_http: any };
-        let (process, Addresses { grpc, http, otlp_http }) = start(folder, &options, any);
+        let (process, [grpc, http, otlp_http]) = start(folder, &options, [any; 3]);
         Self { process, folder: folder.to_owned(), grpc, http, otlp_http, options }
     }
 
@@ -66,8 +56,8 @@ impl Collector {
     #[track_caller]
     pub fn restart(&mut self) {
         self.process.kill9();
-        let same = Addresses { grpc: self.grpc, http: self.http, otlp_http: self.otlp_http };
-        (self.process, _) = start(&self.folder, &self.options, same);
+        let addresses = [self.grpc, self.http, self.otlp_http];
+        (self.process, _) = start(&self.folder, &self.options, addresses);
     }
 
     /// Kills it as a power cut would, and starts it again.
@@ -159,12 +149,15 @@ fn data_dir(folder: &Path) -> PathBuf {
     folder.join("data")
 }
 
-fn start(folder: &Path, options: &CollectorOptions, listen: Addresses) -> (Process, Addresses) {
+/// At the addresses of gRPC, the pages and OTLP/HTTP; returns the bound ones.
+fn start(
+    folder: &Path,
+    options: &CollectorOptions,
+    [grpc, http, otlp_http]: [SocketAddr; 3],
+) -> (Process, [SocketAddr; 3]) {
     let data_dir = data_dir(folder);
-    let Addresses { grpc, http, otlp_http } = listen;
     let config = format!(
-        "[server]\ngrpc_listen = \"{grpc}\"\nhttp_listen = \"{http}\"\notlp_http_listen = \"{otlp_http}\"\n\
-         data_dir = {data_dir:?}\n{}\n",
+        "[server]\ngrpc_listen = \"{grpc}\"\nhttp_listen = \"{http}\"\notlp_http_listen = \"{otlp_http}\"\ndata_dir = {data_dir:?}\n{}\n",
         options.config
     );
     std::fs::write(config_path(folder), config).unwrap();
@@ -182,5 +175,6 @@ fn start(folder: &Path, options: &CollectorOptions, listen: Addresses) -> (Proce
     let mut process = Process::spawn("collector", command);
     let ready = process.wait_ready(START_MAX);
     let address = |key: &str| ready[key].parse().unwrap_or_else(|e| panic!("{key} in {ready:?}: {e}"));
-    (process, Addresses { grpc: address("grpc"), http: address("http"), otlp_http: address("otlp_http") })
+    let addresses = ["grpc", "http", "otlp_http"].map(address);
+    (process, addresses)
 }

@@ -19,7 +19,7 @@ const SERVER: [&str; 9] = [
     "journal",
 ];
 const TLS: [&str; 2] = ["cert_file", "key_file"];
-const LIMITS: [&str; 7] = [
+const LIMITS: [&str; 10] = [
     "connections_max",
     "connections_per_ip_max",
     "http_connections_max",
@@ -27,6 +27,9 @@ const LIMITS: [&str; 7] = [
     "streams_per_team_max",
     "series_per_family_max",
     "snapshot_interval_seconds",
+    "otlp_connections_max",
+    "otlp_request_bytes_max",
+    "otlp_memory_bytes_max",
 ];
 const JOURNAL: [&str; 5] =
     ["segment_bytes_max", "retention_bytes_max", "retention_hours", "reserve_bytes", "commit_interval_us"];
