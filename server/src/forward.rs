@@ -32,9 +32,12 @@ pub mod dead_letter;
 mod encode;
 pub mod figures;
 mod filter;
+mod kept;
 mod lane;
+mod own_metrics;
 mod pipeline;
 mod prepare;
+pub mod probe;
 mod reader;
 mod retry;
 #[cfg(test)]
@@ -43,11 +46,13 @@ mod window;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 
 use journal::stream::StreamLog;
 use journal::{Cursor, CursorError, Journal};
 use muster::clock::{Clock, Monotonic};
+use otlp::Signal;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -155,6 +160,7 @@ impl Forwarding {
         let client = Client::new(destination, source.clock.clone())?;
         let folder = folder_of(&source.data_dir, &destination.name);
         let cursor = open_cursor(destination, &source.journal, &folder)?;
+        let state_cursor = open_state_cursor(destination, &source.journal, &folder, &cursor)?;
         let figures = Arc::new(DestinationFigures::default());
         figures.set_committed(cursor.position());
         let letters = Arc::new(DeadLetters::of(&folder));
@@ -175,7 +181,13 @@ impl Forwarding {
             orders: ordered.clone(),
         });
         let fingerprint = crc32c::crc32c(format!("{} {destination:?}", env!("CARGO_PKG_VERSION")).as_bytes());
-        let committer = Arc::new(Committer { cursor, state_cursor: None, folder, fingerprint });
+        let committer = Arc::new(Committer {
+            cursor,
+            state_cursor,
+            folder,
+            state_pending: AtomicBool::new(false),
+            fingerprint,
+        });
         let (units, received) = mpsc::channel(UNITS_MAX);
         let destination = Arc::new(destination.clone());
         let reader = Reader {
@@ -244,6 +256,30 @@ fn open_cursor(
         tracing::info!(destination = %destination.name, "new destination; it gets what comes from now on");
     }
     Ok(cursor)
+}
+
+/// The cursor of what is kept between records, for destinations that keep something.
+fn open_state_cursor(
+    destination: &Destination,
+    journal: &Journal,
+    folder: &Path,
+    cursor: &Cursor,
+) -> Result<Option<Cursor>, ForwardProblem> {
+    let name = format!("{STATE_CURSOR_PREFIX}{}", destination.name);
+    if !destination.wants(Signal::Metrics) {
+        journal.remove_cursor(&name)?;
+        commit::forget_state(folder);
+        return Ok(None);
+    }
+    if !journal.cursor_names().contains(&name) {
+        // Nothing has held the journal for a state from before.
+        commit::forget_state(folder);
+    }
+    let state_cursor = journal.cursor(&name)?;
+    if commit::state_at(folder).is_none() {
+        state_cursor.advance(cursor.position())?;
+    }
+    Ok(Some(state_cursor))
 }
 
 /// Takes the cursors of destinations away that are not configured any more.

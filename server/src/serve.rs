@@ -169,10 +169,11 @@ impl Server {
                 sleep(STOP_LOOK).await;
             }
         };
-        if timeout(STREAMS_STOP_MAX, all_ended).await.is_err() {
+        // What is still taken meanwhile is forwarded by the next start.
+        let (ended, ()) = tokio::join!(timeout(STREAMS_STOP_MAX, all_ended), self.forwarding.stop());
+        if ended.is_err() {
             tracing::warn!(streams = figures.streams.value(), "some streams did not end in time");
         }
-        self.forwarding.stop().await;
         self.tasks.shutdown().await;
         let (folding, journal) = (self.folding, self.journal);
         let closed = tokio::task::spawn_blocking(move || {

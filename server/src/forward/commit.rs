@@ -14,6 +14,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use journal::{Cursor, CursorError, Position};
 use muster::atomic_file::{self, Access};
@@ -32,6 +33,8 @@ pub(super) struct Committer {
     /// Only where there is a state.
     pub(super) state_cursor: Option<Cursor>,
     pub(super) folder: PathBuf,
+    /// A state was given to be saved, and is not yet.
+    pub(super) state_pending: AtomicBool,
     /// Stands for all that a unit's requests depend on besides the journal.
     pub(super) fingerprint: u32,
 }
@@ -61,10 +64,8 @@ impl Committer {
             Due::Units { end, state, .. } => {
                 self.cursor.advance(*end)?;
                 if let (Some((position, bytes)), Some(cursor)) = (state, &self.state_cursor) {
-                    // An older state costs a longer replay and nothing else.
-                    if let Err(error) = self.save_state(*position, bytes, cursor) {
-                        tracing::warn!(%error, "state of a destination cannot be saved");
-                    }
+                    self.save_state(*position, bytes, cursor)?;
+                    self.state_pending.store(false, Ordering::Release);
                 }
                 Ok(())
             }
@@ -92,19 +93,19 @@ impl Committer {
         is_ours.then_some((range, progress.done))
     }
 
-    /// The state, and the position that it holds at.
-    #[expect(dead_code, reason = "read once something is kept between records")]
-    pub(super) fn state(&self) -> io::Result<Option<(Position, Vec<u8>)>> {
-        let bytes = match fs::read(self.folder.join(STATE_NAME)) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let state = decode_state(&bytes);
-        if state.is_none() {
-            tracing::warn!(folder = %self.folder.display(), "state of a destination is damaged; it begins anew");
-        }
-        Ok(state.filter(|(position, _)| *position <= self.cursor.position()))
+    /// Whether a state waits to be saved.
+    pub(super) fn is_state_pending(&self) -> bool {
+        self.state_pending.load(Ordering::Acquire)
+    }
+
+    /// A state is on its way here.
+    pub(super) fn expect_state(&self) {
+        self.state_pending.store(true, Ordering::Release);
+    }
+
+    /// The state, and the position that it holds at. One that is ahead of the cursor is none.
+    pub(super) fn state(&self) -> Option<(Position, Vec<u8>)> {
+        state_at(&self.folder).filter(|(position, _)| *position <= self.cursor.position())
     }
 
     fn save_state(&self, position: Position, state: &[u8], cursor: &Cursor) -> Result<(), CommitError> {
@@ -124,15 +125,40 @@ impl Committer {
     }
 }
 
+/// The state in a folder.
+pub(super) fn state_at(folder: &Path) -> Option<(Position, Vec<u8>)> {
+    let bytes = match fs::read(folder.join(STATE_NAME)) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(error) => {
+            tracing::warn!(folder = %folder.display(), %error, "state of a destination cannot be read; it begins anew");
+            return None;
+        }
+    };
+    let state = decode_state(&bytes);
+    if state.is_none() {
+        tracing::warn!(folder = %folder.display(), "state of a destination is damaged; it begins anew");
+    }
+    state
+}
+
 /// Forgets what an earlier destination of the same name has left.
 pub(super) fn forget(folder: &Path) {
-    for name in [PROGRESS_NAME, STATE_NAME] {
-        match fs::remove_file(folder.join(name)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(%error, folder = %folder.display(), "cannot delete an old file of a destination");
-            }
-            _ => {}
+    forget_file(&folder.join(PROGRESS_NAME));
+    forget_state(folder);
+}
+
+/// Forgets the state.
+pub(super) fn forget_state(folder: &Path) {
+    forget_file(&folder.join(STATE_NAME));
+}
+
+fn forget_file(path: &Path) {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(%error, path = %path.display(), "cannot delete an old file of a destination");
         }
+        _ => {}
     }
 }
 

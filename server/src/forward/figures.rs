@@ -43,6 +43,8 @@ pub(super) mod reason {
     pub(in crate::forward) const TOO_LARGE: &str = "too_large";
     /// Sending it panicked: a defect of ours.
     pub(in crate::forward) const PANICKED: &str = "panicked";
+    /// A kind of event that this version does not know.
+    pub(in crate::forward) const UNKNOWN_EVENT: &str = "unknown_event";
     /// The payload is no OTLP.
     pub(in crate::forward) const MALFORMED: &str = "malformed";
 }

@@ -5,6 +5,7 @@
 
 use bytes::{Bytes, BytesMut};
 use otlp::Signal;
+use otlp::export::EventFacts;
 use otlp::proto::collector_logs::ExportLogsServiceRequest;
 use otlp::wire::{self, WireError};
 use prost::Message;
@@ -27,6 +28,25 @@ pub(super) struct Origin<'a> {
 }
 
 impl Filter {
+    /// Whether anything of a team is wanted.
+    pub(super) fn wants_team(&self, team: &str) -> bool {
+        is_in(&self.teams, team)
+    }
+
+    /// Whether an event of Muster's own is wanted.
+    pub(super) fn wants_event(&self, facts: &EventFacts<'_>) -> bool {
+        self.wants_series(facts.team, facts.project, Some(facts.tool))
+            && self.wants_family(facts.name)
+            && self.severity_min.is_none_or(|min| facts.severity.number() >= i32::from(min))
+    }
+
+    /// Whether a series of Muster's own is wanted. What belongs to no tool is, unless tools are named.
+    pub(super) fn wants_series(&self, team: &str, project: &str, tool: Option<&str>) -> bool {
+        is_in(&self.teams, team)
+            && is_in(&self.projects, project)
+            && (self.tools.is_empty() || tool.is_some_and(|tool| self.tools.contains(tool)))
+    }
+
     /// Whether any of the families is that of the event's name: `run` is `muster.run` and `muster.run.finished`.
     fn wants_family(&self, name: &str) -> bool {
         let name = name.strip_prefix(EVENT_PREFIX).unwrap_or(name);

@@ -10,6 +10,7 @@
 //! Over its bound, the oldest of the queue goes: what is made of it is counted as dropped and not sent, the cursor passes
 //! it. What is kept between records sees it all the same, so that sums stay right.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +43,8 @@ const RECORDS_A_ROUND: usize = 256;
 const ROOM_BYTES: usize = 8 << 20;
 /// A semaphore counts to 2^29 at least: in these.
 const ROOM_UNIT_BYTES: usize = 1 << 10;
+/// Records between two saved states: what a restart reads again without sending.
+const STATE_RECORDS: u64 = 10_000;
 /// Of the bound, what is freed at once: not every record on its own.
 const FREED_SHARE: u64 = 16;
 
@@ -73,6 +76,10 @@ struct Progress {
     begun: Option<(Range, usize)>,
     room: Arc<Semaphore>,
     looked: Monotonic,
+    /// The state is saved past this position.
+    state_due: Position,
+    /// Something was said that no record brought about: only the state knows.
+    has_idle_cut: bool,
 }
 
 /// How a round of reading ended.
@@ -97,7 +104,12 @@ impl Reader {
             begun: self.committer.progress(),
             room: Arc::new(Semaphore::new(ROOM_BYTES / ROOM_UNIT_BYTES)),
             looked: Monotonic::default(),
+            state_due: cursor,
+            has_idle_cut: false,
         };
+        if !self.restore(cursor) {
+            return;
+        }
         let mut items = self.log.read(cursor);
         loop {
             self.keep_bound(&mut at);
@@ -110,12 +122,73 @@ impl Reader {
                         return;
                     }
                 }
+                Round::End if self.passes_idle_time(&mut at) => {
+                    if !self.emit(runtime, &mut at) {
+                        return;
+                    }
+                }
                 Round::End => self.wait(runtime, &at),
                 Round::Failed => runtime.block_on(self.pause(READ_RETRY)),
             }
             if self.is_stopped() {
                 return;
             }
+        }
+    }
+
+    /// Brings what is kept between records to where the cursor is. False if the collector stops meanwhile.
+    fn restore(&mut self, cursor: Position) -> bool {
+        let Some((position, bytes)) = self.committer.state() else { return true };
+        self.preparer.restore(&bytes);
+        self.preparer.count_nothing();
+        for item in self.log.read(position) {
+            let Ok(item) = item else { break };
+            if position_of(&item) > cursor {
+                break;
+            }
+            self.take_guarded(&item);
+            if self.preparer.is_full() {
+                self.preparer.fall_back(Default::default());
+            }
+            if self.is_stopped() {
+                return false;
+            }
+        }
+        self.preparer.count_again();
+        true
+    }
+
+    /// What is kept, when it is time to save it; not before the one that was given last is saved.
+    fn state(&mut self, at: &mut Progress) -> Option<Vec<u8>> {
+        let is_due = at.position > at.state_due || at.has_idle_cut;
+        if !is_due || self.committer.is_state_pending() {
+            return None;
+        }
+        let state = self.preparer.snapshot()?;
+        self.committer.expect_state();
+        at.has_idle_cut = false;
+        at.state_due = Position(at.position.0 + STATE_RECORDS);
+        Some(state)
+    }
+
+    /// Whether Muster's own metrics had to be said although no record came.
+    fn passes_idle_time(&mut self, at: &mut Progress) -> bool {
+        // Only when all is delivered: what a destination that is down has to be told does not pile up.
+        let is_at_rest = at.began.is_none() && self.lane.figures.committed() >= at.position;
+        let passed = is_at_rest && self.preparer.pass_idle_time(self.lane.clock.wall());
+        at.has_idle_cut |= passed;
+        passed
+    }
+
+    /// One record must cost one record, whatever is in it.
+    fn take_guarded(&mut self, item: &StreamItem) {
+        let mark = self.preparer.mark();
+        let preparer = &mut self.preparer;
+        if catch_unwind(AssertUnwindSafe(|| preparer.take(item))).is_err() {
+            self.preparer.fall_back(mark);
+            self.lane.figures.records_missing.add(1);
+            let (destination, position) = (&self.destination.name, position_of(item));
+            tracing::error!(%destination, %position, "journal record made its reader panic; it is not forwarded");
         }
     }
 
@@ -145,19 +218,19 @@ impl Reader {
     }
 
     fn take(&mut self, item: &StreamItem, at: &mut Progress) {
-        let (position, wall) = match item {
-            StreamItem::Batch(entry) => (entry.position, Some(entry.appended_wall)),
-            StreamItem::Otlp(entry) => (entry.position, Some(entry.appended_wall)),
-            StreamItem::Other { position, .. } => (*position, None),
+        let wall = match item {
+            StreamItem::Batch(entry) => Some(entry.appended_wall),
+            StreamItem::Otlp(entry) => Some(entry.appended_wall),
+            StreamItem::Other { .. } => None,
             StreamItem::Gap { from, to, reason } => {
                 self.lane.figures.records_missing.add(to.0 - from.0 + 1);
                 let (destination, reason) = (&self.destination.name, reason.as_str());
                 tracing::error!(%destination, %from, %to, reason, "journal records are missing; they are not forwarded");
-                (*to, None)
+                None
             }
         };
-        self.preparer.take(item);
-        at.position = position;
+        self.take_guarded(item);
+        at.position = position_of(item);
         if at.began.is_none() {
             let now = self.lane.clock.monotonic();
             at.began = Some((wall.unwrap_or_else(|| self.lane.clock.wall()), now));
@@ -196,8 +269,8 @@ impl Reader {
         let Some(room) = self.room(runtime, at, &requests) else { return false };
         let oldest = at.began.take().map_or(WallTime::default(), |(wall, _)| wall);
         at.after = range.end;
-        let unit =
-            Unit { after: range.after, end: range.end, oldest, requests, delivered, state: None, room };
+        let state = self.state(at);
+        let unit = Unit { after: range.after, end: range.end, oldest, requests, delivered, state, room };
         self.hand_over(runtime, at, unit)
     }
 
@@ -277,9 +350,9 @@ impl Reader {
         let now = self.lane.clock.monotonic();
         let longest = match at.began {
             Some((_, began)) => GATHER_MAX.saturating_sub(now.0.saturating_sub(began.0)),
-            // It may be over its bound by now.
+            // It may be over its bound by now, or at rest.
             None if self.lane.figures.committed() < at.position => BLOCKED_LOOK,
-            None => IDLE_LOOK,
+            None => IDLE_LOOK.min(self.destination.metrics_interval),
         };
         runtime.block_on(async {
             tokio::select! {
@@ -304,5 +377,14 @@ impl Reader {
 
     fn is_stopped(&self) -> bool {
         *self.stop.borrow()
+    }
+}
+
+fn position_of(item: &StreamItem) -> Position {
+    match item {
+        StreamItem::Batch(entry) => entry.position,
+        StreamItem::Otlp(entry) => entry.position,
+        StreamItem::Other { position, .. } => *position,
+        StreamItem::Gap { to, .. } => *to,
     }
 }

@@ -2,6 +2,7 @@
 
 mod answers;
 mod flow;
+mod own;
 mod sink;
 
 use std::path::Path;

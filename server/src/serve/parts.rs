@@ -72,6 +72,7 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
         otlp_budget: adjustable.otlp_budget.clone(),
     };
     telemetry::observe(&telemetry.meter(), &observed);
+    telemetry::observe_destinations(&telemetry.meter(), forwarding.observed.clone());
 
     let (stop, stopping) = watch::channel(false);
     let (poison, poisoned) = watch::channel(None);
@@ -101,6 +102,7 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
         is_open: config.insecure || config.http_listen.ip().is_loopback(),
         clock: clock.clone(),
         stop: stopping.clone(),
+        destinations: forwarding.observed.clone(),
     });
 
     let mut tasks = JoinSet::new();
