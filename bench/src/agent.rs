@@ -52,8 +52,17 @@ fn start_agent(root: &Path, server: Option<&str>) -> anyhow::Result<Measured> {
 
 fn start_collector(root: &Path) -> anyhow::Result<Measured> {
     let data_dir = root.join("data").display().to_string();
-    let serve =
-        ["serve", "--data-dir", &data_dir, "--grpc-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"];
+    let serve = [
+        "serve",
+        "--data-dir",
+        &data_dir,
+        "--grpc-listen",
+        "127.0.0.1:0",
+        "--http-listen",
+        "127.0.0.1:0",
+        "--otlp-http-listen",
+        "off",
+    ];
     Measured::start(0, &sibling("muster")?, &serve)
 }
 

@@ -32,8 +32,17 @@ pub fn run(args: &CollectorArgs) -> anyhow::Result<()> {
 
 fn start(data_dir: &Path) -> anyhow::Result<Measured> {
     let data_dir = data_dir.display().to_string();
-    let serve =
-        ["serve", "--data-dir", &data_dir, "--grpc-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"];
+    let serve = [
+        "serve",
+        "--data-dir",
+        &data_dir,
+        "--grpc-listen",
+        "127.0.0.1:0",
+        "--http-listen",
+        "127.0.0.1:0",
+        "--otlp-http-listen",
+        "off",
+    ];
     Measured::start(1, &sibling("muster")?, &serve)
 }
 

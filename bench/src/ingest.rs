@@ -84,8 +84,17 @@ pub fn run(args: &IngestArgs) -> anyhow::Result<()> {
 fn one(kind: Kind, streams: usize, batch_events: u64, args: &IngestArgs) -> anyhow::Result<Cell> {
     let folder = tempfile::tempdir_in(&args.dir)?;
     let data_dir = folder.path().join("data").display().to_string();
-    let serve =
-        ["serve", "--data-dir", &data_dir, "--grpc-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"];
+    let serve = [
+        "serve",
+        "--data-dir",
+        &data_dir,
+        "--grpc-listen",
+        "127.0.0.1:0",
+        "--http-listen",
+        "127.0.0.1:0",
+        "--otlp-http-listen",
+        "off",
+    ];
     let server = match kind {
         Kind::Bare => Measured::start(1, &sibling("muster-bench")?, &["sink"])?,
         Kind::Durable => Measured::start(1, &sibling("muster")?, &serve)?,

@@ -14,6 +14,7 @@
 //! | `expiry` | what leaves, on the caller's timer and never on a scrape |
 //! | `snapshot` | all of it as bytes, exactly |
 //! | `page` | exposition |
+//! | `walk` | all series with their exact numbers |
 //!
 //! Bounds: a family has at most `series_per_family_max` series for each team. A fact that needs one more goes to the
 //! overflow series of family and team (gauges are dropped) and counts in `muster_series_overflow_total`. A label value
@@ -27,6 +28,7 @@ mod page;
 mod snapshot;
 mod table;
 mod texts;
+mod walk;
 
 use std::cmp::Ordering;
 use std::time::Duration;
@@ -37,9 +39,9 @@ use muster::ids::{AgentId, Team};
 use muster::v1;
 
 pub use fact::{Fact, Label};
-pub(crate) use page::is_own_name;
-pub use page::{PageCursor, PageRequest};
+pub use page::{PageCursor, PageRequest, is_own_name};
 pub use snapshot::SnapshotError;
+pub use walk::{Mark, SeriesValue, SeriesView, unescaped};
 
 use crate::catalogue::{Bounds, Family, FamilyId, LabelOrder, MetricKind, families, find, self_families};
 use fact::Memo;
@@ -172,7 +174,7 @@ impl Aggregate {
     /// Lets go of what is over: gauges of silent agents leave the page, ended gauges and idle counters are removed.
     /// Call it every 10 to 60 seconds.
     pub fn expire(&mut self, now: Monotonic) {
-        self.store.expire(now);
+        self.store.expire(now, Mark(u32::MAX));
     }
 
     /// Everything as bytes, for [`Aggregate::restore`].
@@ -183,7 +185,13 @@ impl Aggregate {
     /// The aggregate that [`Aggregate::snapshot`] wrote. On an error nothing is half restored: begin with
     /// [`Aggregate::new`] and replay the journal from its start.
     pub fn restore(config: AggregateConfig, bytes: &[u8]) -> Result<Self, SnapshotError> {
-        Ok(Self { store: snapshot::read(config, bytes)?, memo: Memo::default() })
+        let mut aggregate = Self::restore_as_heard(config, bytes)?;
+        // The timeline stood still and nobody knows for how long, so who was there then must be heard again. An agent's
+        // own page has its sources in the same process.
+        if aggregate.store.config.scope == LabelScope::Collector {
+            aggregate.hear_nobody();
+        }
+        Ok(aggregate)
     }
 
     /// Writes the whole page of `request` to the end of `out`.

@@ -20,7 +20,7 @@ mod writer;
 pub use escape::{LABEL_BYTES_MAX, label_value};
 pub use foreign::{MergeReport, merge_text};
 pub use format::Format;
-pub use writer::{FamilyType, FamilyWriter, Metadata};
+pub use writer::{FamilyType, FamilyWriter, Metadata, Number};
 
 #[cfg(test)]
 mod tests;

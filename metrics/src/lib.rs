@@ -9,6 +9,7 @@ pub mod catalogue;
 pub mod exposition;
 
 pub use aggregate::{
-    Aggregate, AggregateConfig, AggregateStats, Applied, LabelScope, PageCursor, PageRequest, SnapshotError,
+    Aggregate, AggregateConfig, AggregateStats, Applied, LabelScope, Mark, PageCursor, PageRequest,
+    SeriesValue, SeriesView, SnapshotError,
 };
 pub use exposition::Format;

@@ -34,7 +34,10 @@ use bytes::Bytes;
 
 pub use encode::JsonEncodeError;
 pub use error::{Found, JsonError, Reason};
-pub use response::{Status, encode_response, encode_response_protobuf};
+pub use response::{
+    PartialSuccess, Status, decode_response, decode_response_protobuf, encode_response,
+    encode_response_protobuf,
+};
 
 use crate::Signal;
 
@@ -45,8 +48,12 @@ use crate::Signal;
 pub fn decode(signal: Signal, text: &[u8]) -> Result<Bytes, JsonError> {
     // Keys and punctuation weigh more than tags: half is enough for most requests.
     let mut out = Vec::with_capacity(text.len() / 2);
-    match decode::request(text, root(signal), &mut out) {
-        Ok(()) => Ok(out.into()),
+    match decode::request(text, schema::request(signal), &mut out) {
+        Ok(()) => {
+            // It may wait in a queue whose budget counts what is used.
+            out.shrink_to_fit();
+            Ok(out.into())
+        }
         Err(fault) => Err(fault.locate(text)),
     }
 }
@@ -57,14 +64,6 @@ pub fn decode(signal: Signal, text: &[u8]) -> Result<Bytes, JsonError> {
 /// The bytes are not a request of `signal`.
 pub fn encode(signal: Signal, request: &[u8]) -> Result<Vec<u8>, JsonEncodeError> {
     let mut out = Vec::with_capacity(request.len().saturating_mul(2));
-    encode::request(request, root(signal), &mut out)?;
+    encode::request(request, schema::request(signal), &mut out)?;
     Ok(out)
-}
-
-fn root(signal: Signal) -> &'static schema::Message {
-    match signal {
-        Signal::Logs => &schema::LOGS_REQUEST,
-        Signal::Metrics => &schema::METRICS_REQUEST,
-        Signal::Traces => &schema::TRACES_REQUEST,
-    }
 }

@@ -21,9 +21,17 @@
 //! takes long (large bodies to decompress, check or convert) runs on blocking threads, as many at once as there are
 //! processors.
 
+mod answer;
 mod body;
 mod budget;
+mod collect;
+mod grpc;
+mod http;
+mod inflate;
+mod prepare;
 mod refusal;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +45,7 @@ pub use budget::{Budget, Room};
 pub use refusal::Refusal;
 
 use crate::Signal;
+pub use crate::wire::Tally;
 
 /// Largest request, compressed or not, unless told otherwise: what OTLP recommends since 1.11.0.
 pub const REQUEST_BYTES_MAX_DEFAULT: usize = 64 << 20;
@@ -76,15 +85,6 @@ pub struct Payload {
     pub request: Bytes,
     /// What was counted in it.
     pub tally: Tally,
-}
-
-/// What a request holds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Resources.
-    pub resources: u32,
-    /// Log records, data points or spans.
-    pub items: u64,
 }
 
 /// What became of a payload that was taken.
@@ -173,8 +173,7 @@ impl<I: Intake> Door<I> {
         B: hyper::body::Body<Data = Bytes> + Send + Unpin,
         B::Error: std::fmt::Display,
     {
-        let _ = (signal, request, &self.intake, &self.limits, &self.heavy, Body::with_trailers);
-        tonic::Status::unimplemented("not yet").into_http()
+        grpc::answer(self, signal, request).await
     }
 
     /// Answers a request to OTLP/HTTP's port, whatever its path and method.
@@ -183,14 +182,26 @@ impl<I: Intake> Door<I> {
         B: hyper::body::Body<Data = Bytes> + Send + Unpin,
         B::Error: std::fmt::Display,
     {
-        drop(request);
-        ::http::Response::new(Body::new(Bytes::new()))
+        http::answer(self, request).await
+    }
+}
+
+impl<I: Intake> Door<I> {
+    /// Hands a payload in; its room is held until it is durable or refused.
+    async fn hand_in(
+        &self,
+        caller: &I::Caller,
+        (payload, _room): (Payload, Room),
+    ) -> Result<Accepted, Refusal> {
+        if payload.tally.items == 0 {
+            return Ok(Accepted::default());
+        }
+        self.intake.take(caller, payload).await
     }
 }
 
 impl Outcome {
-    /// What a result counts as.
-    pub fn of(result: &Result<Accepted, Refusal>) -> Self {
+    fn of(result: &Result<Accepted, Refusal>) -> Self {
         match result {
             Ok(accepted) if accepted.rejected == 0 => Self::Accepted,
             Ok(_) => Self::Partial,

@@ -15,6 +15,7 @@
 //! others read no deeper than they must, and are meant for requests that `check` has passed: on other bytes they
 //! fail or pass on what they did not look at, but never panic. Fields nobody knows are kept by all of them.
 
+mod attribute;
 mod check;
 mod count;
 mod reader;
@@ -23,6 +24,9 @@ mod schema;
 mod split;
 mod stamp;
 mod write;
+
+#[cfg(test)]
+mod tests;
 
 pub use check::check;
 pub use resource::{Resource, Resources, resources};

@@ -7,6 +7,7 @@
 
 mod io;
 mod permits;
+pub(crate) mod usage;
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;

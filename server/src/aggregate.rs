@@ -1,13 +1,15 @@
 //! Folding the journal into series and into the fleet, in a thread of its own.
 //!
 //! One reader takes every durable batch in order, decodes it and gives it to the [`metrics::Aggregate`] and the
-//! [`Fleet`]. Every [`Settings::snapshot_interval`] or [`SNAPSHOT_BYTES`] it saves both together with the journal's
-//! position ([`snapshot`]), and only then lets retention pass: a restart replays only the tail, and counters go on where
-//! they were. A replay makes no agent heard: gauges of before a restart come back when their agents do.
+//! [`Fleet`]. Metrics over OTLP, whether they came to the collector itself or in an agent's batches, it gives to the
+//! [`ForeignSeries`]. Every [`Settings::snapshot_interval`] or [`SNAPSHOT_BYTES`] it saves all three together with the
+//! journal's position ([`snapshot`]), and only then lets retention pass: a restart replays only the tail, and counters
+//! go on where they were. A replay makes no agent heard: gauges of before a restart come back when their agents do.
 //!
 //! | failure | what happens |
 //! |---|---|
 //! | a record is no batch, or handling it panics | counted, said, passed over |
+//! | an OTLP payload cannot be decoded | counted, said, passed over; what stands beside it in the batch counts |
 //! | positions are missing | counted, said, passed over |
 //! | the journal cannot be read | said, tried again every second from the same place |
 //! | the snapshot is damaged, or ahead of the journal | set aside; the journal is replayed from its start |
@@ -30,6 +32,7 @@ use journal::{Cursor, Position, Subscription};
 use metrics::{Aggregate, AggregateConfig};
 use muster::clock::Clock;
 use muster::ids::{AgentId, Team};
+use otlp::series::{ForeignConfig, ForeignSeries};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, watch};
 
@@ -44,8 +47,10 @@ const SNAPSHOT_BYTES: u64 = 256 << 20;
 /// What the journal folds into, and how far it got.
 #[derive(Debug)]
 pub struct View {
-    /// All series.
+    /// All series of the catalogue.
     pub aggregate: RwLock<Aggregate>,
+    /// All series of metrics that came over OTLP.
+    pub foreign: RwLock<ForeignSeries>,
     /// Agents, sessions and runs.
     pub fleet: Arc<Fleet>,
     /// Agents that were heard since the reader last looked.
@@ -123,6 +128,7 @@ impl View {
     pub(crate) fn detached() -> Arc<Self> {
         Arc::new(Self {
             aggregate: RwLock::new(Aggregate::new(AggregateConfig::collector())),
+            foreign: RwLock::new(ForeignSeries::new(ForeignConfig::default())),
             fleet: Arc::default(),
             heard: Heard::default(),
             position: AtomicU64::new(0),
@@ -144,13 +150,10 @@ impl Folding {
         fleet: Arc<Fleet>,
         durable: Position,
     ) -> std::io::Result<Self> {
-        let config = AggregateConfig {
-            series_per_family_max: settings.series_per_family_max,
-            ..AggregateConfig::collector()
-        };
-        let (aggregate, position) = restore(&settings, config, &fleet, durable)?;
+        let (series, position) = restore(&settings, &fleet, durable)?;
         let view = Arc::new(View {
-            aggregate: RwLock::new(aggregate),
+            aggregate: RwLock::new(series.aggregate),
+            foreign: RwLock::new(series.foreign),
             fleet,
             heard: Heard::default(),
             position: AtomicU64::new(position.0),
@@ -176,18 +179,44 @@ impl Folding {
     }
 }
 
+/// What the journal's facts and its OTLP payloads made.
+#[derive(Debug)]
+struct AllSeries {
+    aggregate: Aggregate,
+    foreign: ForeignSeries,
+}
+
+/// Bounds of both.
+#[derive(Debug, Clone)]
+struct Bounds {
+    aggregate: AggregateConfig,
+    foreign: ForeignConfig,
+}
+
+impl Bounds {
+    fn new(settings: &Settings) -> Self {
+        let series_per_family_max = settings.series_per_family_max;
+        Self {
+            aggregate: AggregateConfig { series_per_family_max, ..AggregateConfig::collector() },
+            foreign: ForeignConfig { series_per_family_max, ..ForeignConfig::default() },
+        }
+    }
+}
+
+impl AllSeries {
+    fn new(bounds: Bounds) -> Self {
+        Self { aggregate: Aggregate::new(bounds.aggregate), foreign: ForeignSeries::new(bounds.foreign) }
+    }
+}
+
 /// What was saved, if it can be used; else the beginning of everything.
-fn restore(
-    settings: &Settings,
-    config: AggregateConfig,
-    fleet: &Fleet,
-    durable: Position,
-) -> std::io::Result<(Aggregate, Position)> {
-    let problem = match snapshot::load(&settings.data_dir, config.clone()) {
-        Ok(None) => return Ok((Aggregate::new(config), Position::ZERO)),
+fn restore(settings: &Settings, fleet: &Fleet, durable: Position) -> std::io::Result<(AllSeries, Position)> {
+    let bounds = Bounds::new(settings);
+    let problem = match snapshot::load(&settings.data_dir, bounds.clone()) {
+        Ok(None) => return Ok((AllSeries::new(bounds), Position::ZERO)),
         Ok(Some(saved)) if saved.position <= durable => {
             fleet.replace_with(saved.fleet);
-            return Ok((saved.aggregate, saved.position));
+            return Ok((saved.series, saved.position));
         }
         Ok(Some(saved)) => format!("it is at {}, the journal ends at {durable}", saved.position),
         Err(SnapshotFileError::Io(error)) => return Err(error),
@@ -195,5 +224,5 @@ fn restore(
     };
     let aside = snapshot::set_aside(&settings.data_dir)?;
     tracing::warn!(problem, aside = %aside.display(), "snapshot set aside; the journal is replayed from its start");
-    Ok((Aggregate::new(config), Position::ZERO))
+    Ok((AllSeries::new(bounds), Position::ZERO))
 }

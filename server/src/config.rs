@@ -4,6 +4,7 @@
 //! [`keys`] finds unknown keys and says which known one is nearest; [`raw`] is what serde sees; [`Config`] is what the
 //! rest of the program may see: every value in it has been checked. An invalid file touches nothing.
 
+pub mod destination;
 mod keys;
 mod limits;
 mod raw;
@@ -17,12 +18,16 @@ use std::time::Duration;
 
 use muster::settings::{self, UnknownKey};
 
+use destination::Destination;
 pub use limits::Limits;
 
 /// Where agents connect unless told otherwise (the port of OTLP/gRPC, which is served there as well).
 pub const GRPC_LISTEN_DEFAULT: &str = "127.0.0.1:4317";
 /// Where pages are read unless told otherwise (the port of Prometheus exporters of OpenTelemetry).
 pub const HTTP_LISTEN_DEFAULT: &str = "127.0.0.1:9464";
+
+/// Where OTLP/HTTP is taken unless told otherwise (its own port).
+pub const OTLP_HTTP_LISTEN_DEFAULT: &str = "127.0.0.1:4318";
 
 /// A checked configuration of the collector.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +50,8 @@ pub struct Config {
     pub limits: Limits,
     /// How the journal is kept.
     pub journal: JournalSettings,
+    /// Where telemetry is forwarded to.
+    pub destinations: Vec<Destination>,
     /// Sections that other parts of the program own, as they stand in the file.
     pub others: OtherSections,
 }
@@ -75,15 +82,13 @@ pub struct JournalSettings {
     pub unsafe_no_sync: bool,
 }
 
-/// Sections that the agent, the history and the forwarders read themselves.
+/// Sections that the agent and the history read themselves.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct OtherSections {
     /// `[agent]`.
     pub agent: Option<toml::Value>,
     /// `[history]`.
     pub history: Option<toml::Value>,
-    /// `[[destination]]`.
-    pub destination: Option<toml::Value>,
 }
 
 impl Eq for OtherSections {}
@@ -95,6 +100,8 @@ pub struct Overrides {
     pub grpc_listen: Option<SocketAddr>,
     /// See [`Config::http_listen`].
     pub http_listen: Option<SocketAddr>,
+    /// See [`Config::otlp_http_listen`]: an address, or `off`.
+    pub otlp_http_listen: Option<String>,
     /// See [`Config::data_dir`].
     pub data_dir: Option<PathBuf>,
     /// See [`Config::insecure`]; `false` leaves the file's word.
@@ -125,6 +132,16 @@ pub enum ConfigError {
     /// The section of the agent, as the agent says.
     #[error(transparent)]
     Agent(agent::config::ConfigError),
+    /// A key of a destination, or what it says.
+    #[error("destination {name:?}: {setting} {problem}")]
+    Destination {
+        /// The destination.
+        name: String,
+        /// The key.
+        setting: &'static str,
+        /// What is wrong with it and what to do.
+        problem: String,
+    },
     /// A value that cannot be used.
     #[error("{setting}: {problem}")]
     Invalid {
@@ -163,6 +180,11 @@ impl Config {
     /// Whether peers without a token may speak for the team `default`: on loopback, or when the operator said so.
     pub fn anonymous_allowed(&self) -> bool {
         self.insecure || self.grpc_listen.ip().is_loopback()
+    }
+
+    /// As [`Config::anonymous_allowed`], for OTLP/HTTP.
+    pub fn anonymous_otlp_http_allowed(&self) -> bool {
+        self.insecure || self.otlp_http_listen.is_some_and(|address| address.ip().is_loopback())
     }
 
     fn refuse_open_doors(&self) -> Result<(), ConfigError> {

@@ -88,8 +88,18 @@ impl Credentials {
 
     /// Who the peer at `ip` with this `authorization` header is.
     pub fn authenticate(&self, ip: IpAddr, header: Option<&[u8]>) -> Result<Caller, NotAccepted> {
+        self.authenticate_at(ip, header, self.anonymous_allowed)
+    }
+
+    /// As [`Credentials::authenticate`], at a listener with its own rule for peers without a token.
+    pub fn authenticate_at(
+        &self,
+        ip: IpAddr,
+        header: Option<&[u8]>,
+        anonymous_allowed: bool,
+    ) -> Result<Caller, NotAccepted> {
         let Some(header) = header else {
-            return if self.anonymous_allowed {
+            return if anonymous_allowed {
                 Ok(Caller { team: Team::default_team(), token: None })
             } else {
                 self.refuse(CredentialRefusal::Missing)

@@ -2,11 +2,15 @@
 //!
 //! Counting is one atomic addition. Labels are closed enums, so a figure can neither be misspelt nor grow.
 
+mod otlp;
+
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use opentelemetry::metrics::{Histogram, Meter};
+
+pub use otlp::OtlpFigures;
 
 /// A closed set of label values.
 pub trait Label: Copy + 'static {
@@ -36,6 +40,8 @@ macro_rules! label {
     };
 }
 
+pub(crate) use label;
+
 label! {
     /// A listener.
     Door {
@@ -43,6 +49,8 @@ label! {
         Grpc = "grpc",
         /// Pages.
         Http = "http",
+        /// OTLP/HTTP.
+        Otlp = "otlp",
     }
 }
 label! {
@@ -150,6 +158,14 @@ label! {
     }
 }
 
+label! {
+    /// Why items of an OTLP request were not taken while the rest of it was.
+    OtlpRejection {
+        /// Larger than a record of the journal.
+        Oversize = "oversize",
+    }
+}
+
 /// One counter a label value.
 #[derive(Debug)]
 pub struct Counts<L> {
@@ -177,6 +193,31 @@ impl<L: Label> Counts<L> {
 impl<L: Label> Default for Counts<L> {
     fn default() -> Self {
         Self { values: L::ALL.iter().map(|_| AtomicU64::new(0)).collect(), label: PhantomData }
+    }
+}
+
+/// One of something a label value, where figures have several labels.
+#[derive(Debug)]
+pub struct By<L, T> {
+    values: Vec<T>,
+    label: PhantomData<L>,
+}
+
+impl<L: Label, T> By<L, T> {
+    /// The one of `label`.
+    pub fn of(&self, label: L) -> &T {
+        &self.values[label.index()]
+    }
+
+    /// All with their labels.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &T)> + '_ {
+        L::ALL.iter().map(|label| (label.name(), self.of(*label)))
+    }
+}
+
+impl<L: Label, T: Default> Default for By<L, T> {
+    fn default() -> Self {
+        Self { values: L::ALL.iter().map(|_| T::default()).collect(), label: PhantomData }
     }
 }
 
@@ -224,6 +265,8 @@ pub struct Figures {
     pub grpc_connections: Level,
     /// Open connections to the pages.
     pub http_connections: Level,
+    /// Open connections to OTLP/HTTP.
+    pub otlp_connections: Level,
     /// Connections accepted.
     pub connections_accepted: Counts<Door>,
     /// Connections ended before they were of use.
@@ -232,6 +275,8 @@ pub struct Figures {
     pub grpc_accept_paused: Level,
     /// 1 while connections to the pages are not accepted.
     pub http_accept_paused: Level,
+    /// 1 while connections to OTLP/HTTP are not accepted.
+    pub otlp_accept_paused: Level,
     /// Open streams.
     pub streams: Level,
     /// Streams refused or ended by us.
@@ -260,6 +305,8 @@ pub struct Figures {
     pub snapshots_failed: Count,
     /// Changes of configuration.
     pub reloads: Counts<Reload>,
+    /// What came over OTLP to the collector itself.
+    pub otlp: OtlpFigures,
     ack_seconds: Histogram<f64>,
 }
 
@@ -279,10 +326,12 @@ impl Figures {
         Self {
             grpc_connections: Level::default(),
             http_connections: Level::default(),
+            otlp_connections: Level::default(),
             connections_accepted: Counts::default(),
             connections_refused: Counts::default(),
             grpc_accept_paused: Level::default(),
             http_accept_paused: Level::default(),
+            otlp_accept_paused: Level::default(),
             streams: Level::default(),
             streams_ended: Counts::default(),
             batches: Counts::default(),
@@ -297,6 +346,7 @@ impl Figures {
             snapshots_written: Count::default(),
             snapshots_failed: Count::default(),
             reloads: Counts::default(),
+            otlp: OtlpFigures::default(),
             ack_seconds,
         }
     }
@@ -311,6 +361,7 @@ impl Figures {
         match door {
             Door::Grpc => &self.grpc_connections,
             Door::Http => &self.http_connections,
+            Door::Otlp => &self.otlp_connections,
         }
     }
 
@@ -319,6 +370,7 @@ impl Figures {
         match door {
             Door::Grpc => &self.grpc_accept_paused,
             Door::Http => &self.http_accept_paused,
+            Door::Otlp => &self.otlp_accept_paused,
         }
     }
 }

@@ -43,6 +43,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 pub use admission::Admission;
 pub use registry::Registry;
+pub(crate) use session::spread;
 
 use crate::aggregate::View;
 use crate::credentials::{Caller, Credentials};
@@ -127,6 +128,15 @@ fn authenticate<T>(shared: &Shared, peer: SocketAddr, request: &Request<T>) -> R
         tracing::debug!(%peer, "credential refused");
         Status::unauthenticated(refused.to_string())
     })
+}
+
+/// Tells the collector that its journal can take nothing any more; the first who notices is heard.
+pub(crate) fn tell_poisoned(poisoned: &watch::Sender<Option<String>>, error: &dyn std::fmt::Display) {
+    poisoned.send_if_modified(|reason| {
+        let is_first = reason.is_none();
+        reason.get_or_insert_with(|| error.to_string());
+        is_first
+    });
 }
 
 /// Tells a stream that there is no room when to come back.

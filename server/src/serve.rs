@@ -1,8 +1,8 @@
 //! The whole collector: opens what it keeps, listens, and ends in order.
 //!
 //! ```text
-//! start:  data folder -> tokens, certificate -> journal -> stream log -> aggregate -> listeners
-//! stop:   no new connections, streams finish and say goodbye -> aggregate reads to the end and saves -> journal closes
+//! start:  data folder -> tokens, certificate -> journal -> stream log -> aggregate -> destinations -> listeners
+//! stop:   no new connections, streams finish and say goodbye; destinations end what is out -> aggregate reads to the end and saves -> journal closes
 //! ```
 //!
 //! A stop takes at most 10 s, and nothing depends on it: what was acknowledged is on disk. When the journal is poisoned
@@ -19,6 +19,7 @@ use std::time::Duration;
 use journal::stream::StreamOpenError;
 use journal::{CursorError, Journal, OpenError};
 use muster::clock::Clock;
+use otlp::receive::Budget;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -29,8 +30,9 @@ use crate::accept::{PerIp, Permits};
 use crate::aggregate::Folding;
 use crate::config::Config;
 use crate::credentials::TokenFileError;
-use crate::figures::Figures;
+use crate::figures::{Door, Figures, Label};
 use crate::fleet::Fleet;
+use crate::forward::{ForwardError, Forwarding};
 use crate::ingest::Admission;
 use crate::stop::stopped;
 use crate::telemetry::TelemetryError;
@@ -47,6 +49,8 @@ pub struct Server {
     pub grpc_address: SocketAddr,
     /// Where pages are read, with the port that was really bound.
     pub http_address: SocketAddr,
+    /// Where OTLP/HTTP is taken, with the port that was really bound; `None` when it is off.
+    pub otlp_http_address: Option<SocketAddr>,
     /// The collector's own counters.
     pub figures: Arc<Figures>,
     /// Agents, sessions and runs.
@@ -54,6 +58,7 @@ pub struct Server {
     config: Config,
     journal: Arc<Journal>,
     folding: Folding,
+    forwarding: Forwarding,
     adjustable: Adjustable,
     stop: watch::Sender<bool>,
     poisoned: watch::Receiver<Option<String>>,
@@ -64,6 +69,8 @@ pub struct Server {
 struct Adjustable {
     grpc_permits: Arc<Permits>,
     http_permits: Arc<Permits>,
+    otlp_permits: Arc<Permits>,
+    otlp_budget: Arc<Budget>,
     per_ip: Arc<PerIp>,
     admission: Arc<Admission>,
     certificate: Option<Arc<Certificate>>,
@@ -108,6 +115,9 @@ pub enum StartError {
     /// The collector cannot observe itself.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
+    /// A destination cannot be forwarded to.
+    #[error(transparent)]
+    Forward(#[from] ForwardError),
     /// A thread or a snapshot, by the system's word.
     #[error("cannot start: {0}")]
     Io(#[from] std::io::Error),
@@ -152,7 +162,8 @@ impl Server {
         let all_ended = async {
             // Readers of pages as well: they hold the journal, which must be free for the next collector.
             let open = || {
-                figures.streams.value() + figures.grpc_connections.value() + figures.http_connections.value()
+                let connections = Door::ALL.iter().map(|door| figures.connections(*door).value());
+                figures.streams.value() + connections.sum::<i64>()
             };
             while open() > 0 {
                 sleep(STOP_LOOK).await;
@@ -161,6 +172,7 @@ impl Server {
         if timeout(STREAMS_STOP_MAX, all_ended).await.is_err() {
             tracing::warn!(streams = figures.streams.value(), "some streams did not end in time");
         }
+        self.forwarding.stop().await;
         self.tasks.shutdown().await;
         let (folding, journal) = (self.folding, self.journal);
         let closed = tokio::task::spawn_blocking(move || {

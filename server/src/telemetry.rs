@@ -23,7 +23,7 @@ pub const SERVICE_NAME: &str = "muster-server";
 
 /// Most series of one of the collector's own figures. All labels are closed sets far smaller than this; the SDK's
 /// default of 2,000 would allocate 100 KiB for each instrument.
-const SERIES_MAX: usize = 32;
+const SERIES_MAX: usize = 64;
 
 /// Where the collector's own figures are gathered.
 #[derive(Debug)]

@@ -89,12 +89,12 @@ impl Certificate {
     }
 
     /// Settings of a listener that speaks `protocol` (ALPN).
-    pub fn server_config(self: &Arc<Self>, protocol: &str) -> Result<Arc<rustls::ServerConfig>, TlsError> {
+    pub fn server_config(self: &Arc<Self>, protocols: &[&str]) -> Result<Arc<rustls::ServerConfig>, TlsError> {
         let provider = Arc::new(ring::default_provider());
         let builder =
             rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
         let mut config = builder.with_no_client_auth().with_cert_resolver(self.clone());
-        config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
         Ok(Arc::new(config))
     }
 

@@ -34,6 +34,7 @@ pub struct Collector {
     pub folder: PathBuf,
     pub grpc: SocketAddr,
     pub http: SocketAddr,
+    pub otlp_http: SocketAddr,
     pub options: CollectorOptions,
 }
 
@@ -43,8 +44,8 @@ impl Collector {
     pub fn spawn(folder: &Path, options: CollectorOptions) -> Self {
         std::fs::create_dir_all(folder).unwrap();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let (process, grpc, http) = start(folder, &options, any, any);
-        Self { process, folder: folder.to_owned(), grpc, http, options }
+        let (process, [grpc, http, otlp_http]) = start(folder, &options, [any; 3]);
+        Self { process, folder: folder.to_owned(), grpc, http, otlp_http, options }
     }
 
     pub fn data_dir(&self) -> PathBuf {
@@ -55,8 +56,8 @@ impl Collector {
     #[track_caller]
     pub fn restart(&mut self) {
         self.process.kill9();
-        let (process, grpc, http) = start(&self.folder, &self.options, self.grpc, self.http);
-        (self.process, self.grpc, self.http) = (process, grpc, http);
+        let addresses = [self.grpc, self.http, self.otlp_http];
+        (self.process, _) = start(&self.folder, &self.options, addresses);
     }
 
     /// Kills it as a power cut would, and starts it again.
@@ -148,15 +149,15 @@ fn data_dir(folder: &Path) -> PathBuf {
     folder.join("data")
 }
 
+/// At the addresses of gRPC, the pages and OTLP/HTTP; returns the bound ones.
 fn start(
     folder: &Path,
     options: &CollectorOptions,
-    grpc: SocketAddr,
-    http: SocketAddr,
-) -> (Process, SocketAddr, SocketAddr) {
+    [grpc, http, otlp_http]: [SocketAddr; 3],
+) -> (Process, [SocketAddr; 3]) {
     let data_dir = data_dir(folder);
     let config = format!(
-        "[server]\ngrpc_listen = \"{grpc}\"\nhttp_listen = \"{http}\"\ndata_dir = {data_dir:?}\n{}\n",
+        "[server]\ngrpc_listen = \"{grpc}\"\nhttp_listen = \"{http}\"\notlp_http_listen = \"{otlp_http}\"\ndata_dir = {data_dir:?}\n{}\n",
         options.config
     );
     std::fs::write(config_path(folder), config).unwrap();
@@ -174,5 +175,6 @@ fn start(
     let mut process = Process::spawn("collector", command);
     let ready = process.wait_ready(START_MAX);
     let address = |key: &str| ready[key].parse().unwrap_or_else(|e| panic!("{key} in {ready:?}: {e}"));
-    (process, address("grpc"), address("http"))
+    let addresses = ["grpc", "http", "otlp_http"].map(address);
+    (process, addresses)
 }

@@ -14,11 +14,13 @@ use muster::clock::Monotonic;
 
 use super::owners::{NOBODY, OwnerState};
 use super::table::Series;
+use super::walk::Mark;
 use super::{Store, compare};
 use crate::catalogue::{MetricKind, family_ids};
 
 impl Store {
-    pub(super) fn expire(&mut self, now: Monotonic) {
+    /// Counters and histograms that were updated at or after `kept_from` stay whatever their age.
+    pub(super) fn expire(&mut self, now: Monotonic, kept_from: Mark) {
         let now = self.timeline.tick(now);
         let idle_max = self.config.counter_idle_max.as_secs();
         self.owners.age(now, self.config.gauge_owner_silent_max.as_secs(), idle_max);
@@ -31,7 +33,9 @@ impl Store {
                 match id.family().kind {
                     MetricKind::Gauge(_) if series.owner == NOBODY => idle,
                     MetricKind::Gauge(_) => owners.owners[series.owner as usize].state != OwnerState::Live,
-                    MetricKind::Counter(_) | MetricKind::Histogram(_) => idle,
+                    MetricKind::Counter(_) | MetricKind::Histogram(_) => {
+                        idle && series.touched_at < kept_from.0
+                    }
                 }
             };
             let mut removed = Vec::new();

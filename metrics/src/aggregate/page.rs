@@ -7,6 +7,7 @@ use muster::clock::WallTime;
 use super::Store;
 use super::origins::OriginId;
 use super::table::{Series, Slot};
+use super::walk::age_us;
 use crate::catalogue::{FamilyId, MetricKind, Reading, Scale, families, family_ids, find};
 use crate::exposition::{FamilyWriter, Format, Metadata, label_value};
 
@@ -110,9 +111,7 @@ impl<'a> Page<'a> {
                 writer.histogram(labels, bounds, table.buckets(slot), series.created_us);
             }
             MetricKind::Gauge(Reading::SecondsSince) => {
-                let start_us = f64::from_bits(series.value);
-                let age_us = if start_us == 0.0 { 0 } else { self.now.0.saturating_sub(start_us as u64) };
-                writer.gauge_millionths(labels, age_us);
+                writer.gauge_millionths(labels, age_us(series, self.now));
             }
             MetricKind::Gauge(_) => writer.gauge(labels, f64::from_bits(series.value)),
         }
@@ -121,51 +120,22 @@ impl<'a> Page<'a> {
     /// The sum of the visible series of `other` for each origin.
     fn sums(&self, id: FamilyId, other: Option<FamilyId>, writer: &mut FamilyWriter<'_>) {
         let Some(other) = other else { return };
-        let table = &self.store.tables[other.index()];
-        let mut sum: Option<(OriginId, f64)> = None;
         let mut labels = String::new();
-        let mut finish = |sum: Option<(OriginId, f64)>| {
-            if let Some((origin, total)) = sum
-                && self.is_wanted(id, origin)
-            {
+        self.store.for_each_sum(other, |origin, total| {
+            if self.is_wanted(id, origin) {
                 labels.clear();
                 self.scope_labels(origin, &mut labels);
                 writer.gauge(&labels, total);
             }
-        };
-        for &slot in self.store.order(other).iter() {
-            let series = table.get(slot);
-            if !self.is_visible(other, series) {
-                continue;
-            }
-            let value = f64::from_bits(series.value);
-            sum = match sum {
-                Some((origin, total)) if origin == series.key.origin => Some((origin, total + value)),
-                before => {
-                    finish(before);
-                    Some((series.key.origin, value))
-                }
-            };
-        }
-        finish(sum);
+        });
     }
 
     fn is_shown(&self, id: FamilyId, series: &Series) -> bool {
-        self.is_wanted(id, series.key.origin) && self.is_visible(id, series)
+        self.is_wanted(id, series.key.origin) && self.store.is_visible(id, series)
     }
 
     fn is_wanted(&self, id: FamilyId, origin: OriginId) -> bool {
         self.wanted[origin as usize] && !self.store.origins.get(origin).disabled.contains(id)
-    }
-
-    /// A gauge that is unset, or whose owner has ended or is silent, is not visible.
-    fn is_visible(&self, id: FamilyId, series: &Series) -> bool {
-        match id.family().kind {
-            MetricKind::Gauge(_) => {
-                !f64::from_bits(series.value).is_nan() && self.store.owners.is_visible(series.owner)
-            }
-            MetricKind::Counter(_) | MetricKind::Histogram(_) => true,
-        }
     }
 
     fn labels(&self, id: FamilyId, series: &Series, labels: &mut String) {
@@ -189,7 +159,7 @@ impl<'a> Page<'a> {
     }
 }
 
-/// All names that samples on the page can have, for whoever merges a page of its own.
-pub(crate) fn is_own_name(name: &str) -> bool {
+/// Whether the catalogue has a family or a sample of that name, for whoever adds families to the page.
+pub fn is_own_name(name: &str) -> bool {
     families().iter().any(|family| family.metadata().is_named(name))
 }

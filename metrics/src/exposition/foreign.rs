@@ -115,7 +115,9 @@ impl<'a> ForeignFamily<'a> {
         match self.kind {
             FamilyType::Histogram => matches!(suffix, "_bucket" | "_sum" | "_count"),
             FamilyType::Summary => matches!(suffix, "" | "_sum" | "_count"),
-            FamilyType::Counter | FamilyType::Gauge | FamilyType::Untyped => suffix.is_empty(),
+            FamilyType::Counter | FamilyType::Gauge | FamilyType::Untyped | FamilyType::Info => {
+                suffix.is_empty()
+            }
         }
     }
 

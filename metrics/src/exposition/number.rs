@@ -20,6 +20,21 @@ pub(super) fn push_float(number: f64, out: &mut Vec<u8>) {
     }
 }
 
+/// As [`push_float`], with the words for what is no finite number.
+pub(super) fn push_any_float(number: f64, out: &mut Vec<u8>) {
+    if number.is_finite() {
+        return push_float(number, out);
+    }
+    let word = if number.is_nan() {
+        "NaN"
+    } else if number > 0.0 {
+        "+Inf"
+    } else {
+        "-Inf"
+    };
+    out.extend_from_slice(word.as_bytes());
+}
+
 /// A number of `unit`ths (1,000 or 1,000,000), as [`push_millionths`].
 pub(super) fn push_scaled(number: u64, unit: u64, out: &mut Vec<u8>) {
     push_integer(number / unit, out);

@@ -2,7 +2,10 @@
 
 use super::Format;
 use super::escape::push_help;
-use super::number::{push_float, push_integer, push_millionths, push_scaled, push_scaled_canonical};
+use super::number::{
+    canonical_float, push_any_float, push_float, push_integer, push_millionths, push_scaled,
+    push_scaled_canonical,
+};
 use crate::catalogue::{Bounds, Family, MetricKind};
 
 /// A family's metadata.
@@ -29,8 +32,19 @@ pub enum FamilyType {
     Histogram,
     /// Quantiles, sum and count.
     Summary,
+    /// Labels of a target; its sample ends in `_info` and is 1.
+    Info,
     /// Not told.
     Untyped,
+}
+
+/// The value of a sample of others.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Number {
+    /// A whole number.
+    Integer(i128),
+    /// Any number, or none.
+    Float(f64),
 }
 
 /// Writes a family's metadata before its first sample, and its samples.
@@ -61,6 +75,9 @@ impl<'a> Metadata<'a> {
             (Format::OpenMetrics100, FamilyType::Counter) => {
                 self.name.strip_suffix("_total").unwrap_or(self.name)
             }
+            (Format::OpenMetrics100, FamilyType::Info) => {
+                self.name.strip_suffix("_info").unwrap_or(self.name)
+            }
             _ => self.name,
         }
     }
@@ -73,6 +90,9 @@ impl<'a> Metadata<'a> {
             (FamilyType::Gauge, _) => "gauge",
             (FamilyType::Histogram, _) => "histogram",
             (FamilyType::Summary, _) => "summary",
+            // Text 0.0.4 has no such type.
+            (FamilyType::Info, Format::Text004) => "gauge",
+            (FamilyType::Info, Format::OpenMetrics100) => "info",
             (FamilyType::Untyped, Format::Text004) => "untyped",
             (FamilyType::Untyped, Format::OpenMetrics100) => "unknown",
         }
@@ -87,6 +107,7 @@ impl<'a> Metadata<'a> {
             }
             FamilyType::Histogram => matches!(suffix, "" | "_bucket" | "_sum" | "_count" | "_created"),
             FamilyType::Summary => matches!(suffix, "" | "_sum" | "_count" | "_created"),
+            FamilyType::Info => matches!(suffix, "" | "_info"),
             FamilyType::Counter | FamilyType::Gauge | FamilyType::Untyped => suffix.is_empty(),
         }
     }
@@ -174,6 +195,47 @@ impl<'a> FamilyWriter<'a> {
         self.created(labels, created_us);
     }
 
+    /// Any sample: `suffix` after the family's name, and after `labels` the bound that its kind needs (`le`, `quantile`).
+    pub fn number(&mut self, suffix: &str, labels: &str, bound: Option<(&str, f64)>, number: Number) {
+        self.name(suffix);
+        match bound {
+            None => self.labels(labels),
+            Some((name, bound)) => {
+                self.out.push(b'{');
+                self.out.extend_from_slice(labels.as_bytes());
+                if !labels.is_empty() {
+                    self.out.push(b',');
+                }
+                self.out.extend_from_slice(name.as_bytes());
+                self.out.extend_from_slice(b"=\"");
+                match self.format {
+                    Format::Text004 => push_any_float(bound, self.out),
+                    Format::OpenMetrics100 => self.out.extend_from_slice(canonical_float(bound).as_bytes()),
+                }
+                self.out.extend_from_slice(b"\"} ");
+            }
+        }
+        match number {
+            Number::Integer(number) => {
+                self.out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes())
+            }
+            Number::Float(number) => push_any_float(number, self.out),
+        }
+        self.out.push(b'\n');
+    }
+
+    /// When a counter, histogram or summary began, in microseconds since the epoch; written in OpenMetrics alone.
+    pub fn created(&mut self, labels: &str, created_us: u64) {
+        if self.format == Format::OpenMetrics100 && self.metadata.type_word(self.format) != "unknown" {
+            let name = self.metadata.family_name(self.format);
+            self.out.extend_from_slice(name.as_bytes());
+            self.out.extend_from_slice(b"_created");
+            self.labels(labels);
+            push_millionths(created_us, self.out);
+            self.out.push(b'\n');
+        }
+    }
+
     fn bucket(&mut self, labels: &str, upper_us: Option<u64>, unit_us: u64) {
         self.name("_bucket");
         self.out.push(b'{');
@@ -188,17 +250,6 @@ impl<'a> FamilyWriter<'a> {
             (Some(upper), Format::OpenMetrics100) => push_scaled_canonical(upper, unit_us, self.out),
         }
         self.out.extend_from_slice(b"\"} ");
-    }
-
-    fn created(&mut self, labels: &str, created_us: u64) {
-        if self.format == Format::OpenMetrics100 && self.metadata.type_word(self.format) != "unknown" {
-            let name = self.metadata.family_name(self.format);
-            self.out.extend_from_slice(name.as_bytes());
-            self.out.extend_from_slice(b"_created");
-            self.labels(labels);
-            push_millionths(created_us, self.out);
-            self.out.push(b'\n');
-        }
     }
 
     fn sample(&mut self, suffix: &str, labels: &str) {

@@ -122,16 +122,14 @@ impl<'b> Encoder<'b, '_> {
             }
         }
         // What came before the last change of mind about a oneof is gone.
-        let mut at = base;
         let occurrences = &mut self.occurrences;
-        let outdated = |field: u8| message.fields[usize::from(field)].presence == Presence::Oneof;
         let mut kept = base;
-        while at < occurrences.len() {
-            if at >= chosen_from || !outdated(occurrences[at].field) {
+        for at in base..occurrences.len() {
+            let field = &message.fields[usize::from(occurrences[at].field)];
+            if at >= chosen_from || field.presence != Presence::Oneof {
                 occurrences[kept] = occurrences[at];
                 kept += 1;
             }
-            at += 1;
         }
         occurrences.truncate(kept);
         if !occurrences[base..].is_sorted_by_key(|occurrence| occurrence.field) {
@@ -232,7 +230,7 @@ impl<'b> Encoder<'b, '_> {
             (Kind::String, Value::Bytes(text)) => {
                 let text =
                     std::str::from_utf8(text).map_err(|_| JsonEncodeError::NotUtf8 { field: field.name })?;
-                string(text, self.out);
+                serde_json::to_writer(&mut *self.out, text).expect("a Vec takes what is written to it");
             }
             (Kind::Bytes, Value::Bytes(bytes)) => self.print(format_args!("\"{}\"", STANDARD.encode(bytes))),
             (Kind::TraceId | Kind::SpanId, Value::Bytes(id)) => {
@@ -276,11 +274,6 @@ impl Value<'_> {
             Value::Bytes(bytes) => bytes.is_empty(),
         }
     }
-}
-
-/// Writes a string of JSON, quotation marks included.
-pub(super) fn string(text: &str, out: &mut Vec<u8>) {
-    serde_json::to_writer(out, text).expect("a Vec takes what is written to it");
 }
 
 fn accepts(field: &Field, found: WireType) -> bool {

@@ -2,6 +2,8 @@
 //!
 //! The table follows opentelemetry-proto 1.10. A test holds it against the generated structs, field by field.
 
+use crate::Signal;
+
 /// One message.
 #[derive(Debug)]
 pub(super) struct Message {
@@ -105,13 +107,21 @@ const fn attributes(number: u32) -> Field {
     many("attributes", number, Kind::Message(&KEY_VALUE))
 }
 
-pub(super) static LOGS_REQUEST: Message =
-    Message { fields: &[many("resourceLogs", 1, Kind::Message(&RESOURCE_LOGS))] };
+/// The request of a signal.
+pub(super) fn request(signal: Signal) -> &'static Message {
+    match signal {
+        Signal::Logs => &LOGS_REQUEST,
+        Signal::Metrics => &METRICS_REQUEST,
+        Signal::Traces => &TRACES_REQUEST,
+    }
+}
 
-pub(super) static METRICS_REQUEST: Message =
+static LOGS_REQUEST: Message = Message { fields: &[many("resourceLogs", 1, Kind::Message(&RESOURCE_LOGS))] };
+
+static METRICS_REQUEST: Message =
     Message { fields: &[many("resourceMetrics", 1, Kind::Message(&RESOURCE_METRICS))] };
 
-pub(super) static TRACES_REQUEST: Message =
+static TRACES_REQUEST: Message =
     Message { fields: &[many("resourceSpans", 1, Kind::Message(&RESOURCE_SPANS))] };
 
 static RESOURCE_LOGS: Message = Message {
@@ -388,3 +398,43 @@ static ANY_VALUE: Message = Message {
 static ARRAY_VALUE: Message = Message { fields: &[many("values", 1, Kind::Message(&ANY_VALUE))] };
 
 static KEY_VALUE_LIST: Message = Message { fields: &[many("values", 1, Kind::Message(&KEY_VALUE))] };
+
+/// The response to a signal's export.
+pub(super) fn response(signal: Signal) -> &'static Message {
+    match signal {
+        Signal::Logs => &LOGS_RESPONSE,
+        Signal::Metrics => &METRICS_RESPONSE,
+        Signal::Traces => &TRACES_RESPONSE,
+    }
+}
+
+static LOGS_RESPONSE: Message =
+    Message { fields: &[one("partialSuccess", 1, Kind::Message(&LOGS_PARTIAL_SUCCESS))] };
+
+static METRICS_RESPONSE: Message =
+    Message { fields: &[one("partialSuccess", 1, Kind::Message(&METRICS_PARTIAL_SUCCESS))] };
+
+static TRACES_RESPONSE: Message =
+    Message { fields: &[one("partialSuccess", 1, Kind::Message(&TRACES_PARTIAL_SUCCESS))] };
+
+static LOGS_PARTIAL_SUCCESS: Message =
+    Message { fields: &[one("rejectedLogRecords", 1, Kind::Int64), one("errorMessage", 2, Kind::String)] };
+
+static METRICS_PARTIAL_SUCCESS: Message =
+    Message { fields: &[one("rejectedDataPoints", 1, Kind::Int64), one("errorMessage", 2, Kind::String)] };
+
+static TRACES_PARTIAL_SUCCESS: Message =
+    Message { fields: &[one("rejectedSpans", 1, Kind::Int64), one("errorMessage", 2, Kind::String)] };
+
+/// `google.rpc.Status` as its JSON is laid out: an `Any` has its type and its message's fields side by side there, so
+/// the numbers in a detail are ours.
+pub(super) static STATUS: Message = Message {
+    fields: &[
+        one("code", 1, Kind::Int32),
+        one("message", 2, Kind::String),
+        many("details", 3, Kind::Message(&STATUS_DETAIL)),
+    ],
+};
+
+static STATUS_DETAIL: Message =
+    Message { fields: &[one("@type", 1, Kind::String), one("retryDelay", 2, Kind::String)] };

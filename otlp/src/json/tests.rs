@@ -1,13 +1,24 @@
-//! The rules of OTLP/JSON, one test each.
+//! OTLP/JSON rule by rule, against real bodies, and against prost and serde_json with generated ones.
 
-use super::*;
+mod accepted;
+mod fixtures;
+mod fuzz;
+mod generate;
+mod refused;
+mod responses;
+mod round_trip;
 
-#[test]
-fn an_empty_object_is_an_empty_request() {
-    for signal in Signal::ALL {
-        assert_eq!(decode(signal, b" {} ").unwrap(), Bytes::new());
-        assert_eq!(encode(signal, b"").unwrap(), b"{}");
-    }
+/// A logs body around one record.
+fn log_body(record: &str) -> String {
+    format!(r#"{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[{record}]}}]}}]}}"#)
 }
 
-mod fixtures;
+/// A traces body around one span.
+fn span_body(span: &str) -> String {
+    format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{span}]}}]}}]}}"#)
+}
+
+/// A metrics body around one metric.
+fn metric_body(metric: &str) -> String {
+    format!(r#"{{"resourceMetrics":[{{"scopeMetrics":[{{"metrics":[{metric}]}}]}}]}}"#)
+}

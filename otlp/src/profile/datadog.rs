@@ -102,7 +102,7 @@ pub(super) const DATADOG_AGENT: Profile = Profile {
         header: "dd-api-key",
         scheme: AuthScheme::Plain,
         required: false,
-        secret: "none: the Agent has the key",
+        secret: "not needed: the Agent has the key",
     },
     signals: &Signal::ALL,
     compressions: &[Compression::Gzip, Compression::None],

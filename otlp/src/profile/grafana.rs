@@ -17,7 +17,7 @@ pub(super) const GRAFANA_CLOUD: Profile = Profile {
     name: "grafana-cloud",
     title: "Grafana Cloud",
     summary: "The OTLP gateway of Grafana Cloud: Mimir, Loki and Tempo behind one address.",
-    docs_url: "https://grafana.com/docs/grafana-cloud/send-data/otlp/send-data-otlp/",
+    docs_url: "https://grafana.com/docs/grafana-cloud/send-data/otlp/otlp-format-considerations/",
     endpoints: Endpoints::Pattern {
         url: "https://otlp-gateway-prod-{region}.grafana.net",
         example: "us-east-0",

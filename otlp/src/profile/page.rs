@@ -4,10 +4,15 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::*;
+use crate::adapt::DropReason;
 
 /// The whole page as Markdown.
 pub fn reference_page() -> String {
     let mut page = String::from(HEAD);
+    page.push_str("\n| items are dropped as | that is |\n|---|---|\n");
+    for reason in DropReason::ALL {
+        let _ = writeln!(page, "| `{}` | {} |", reason.name(), reason.meaning());
+    }
     page.push_str(
         "\n## All profiles\n\n| profile | for | transports | authentication | metrics | compression | largest request |\n",
     );
@@ -284,13 +289,13 @@ what the other side is, and with it addresses, headers, limits and which form of
 
 ## What is changed on the way
 
-Nothing is, where the profile has no rule for it: such payloads go as the bytes that came. Otherwise, and counted by reason
-wherever an item is dropped:
+Nothing is, where the profile has no rule for it: such payloads go as the bytes that came. Otherwise:
 
-- Cumulative becomes delta, and delta becomes cumulative, a stream at a time: a stream is a resource, a scope, a metric's name and
-  a point's attributes. The first cumulative point counts in full if it says since when it counts and that is within what the
-  collector has seen; otherwise it is only the beginning for the next. A value that falls is a new start. After a gap a delta
-  stream starts anew. 100,000 streams are kept for each destination; past them the one that was silent longest is forgotten.
+- Cumulative becomes delta, and delta becomes cumulative, a stream at a time: a stream is a resource, a scope, a metric's name
+  and unit, and a point's attributes. The first cumulative point counts in full if it says since when it counts and that is after
+  this destination was first served; otherwise it is the baseline for the next. A value that falls, or a start after the point
+  before, is a new start. Deltas are added up since the first one's start, and a gap between them is taken as nothing recorded.
+  100,000 streams and 64 MiB of them are kept for each destination; past either the one that was silent longest is forgotten.
 - Exponential histograms become explicit ones where they are not taken: one bound for each bucket, joined two by two until there
   are 160 at most.
 - Attributes that a destination would cut or drop are cut and dropped here: names of semantic conventions and `muster.*` stay

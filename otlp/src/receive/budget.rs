@@ -50,6 +50,9 @@ impl Budget {
 impl Room {
     /// Takes `bytes` more; what it had stays its own when there is no room for them.
     pub fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
+        if bytes == 0 {
+            return Ok(());
+        }
         let bytes_max = self.budget.bytes_max.load(Ordering::Relaxed);
         let within = |taken: usize| taken.checked_add(bytes).filter(|sum| *sum <= bytes_max);
         match self.budget.bytes_taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, within) {
@@ -59,6 +62,11 @@ impl Room {
             }
             Err(_) => Err(Refusal::Overloaded { retry_after: RETRY_AFTER }),
         }
+    }
+
+    /// Takes what is missing to `bytes` in all.
+    pub fn grow_to(&mut self, bytes: usize) -> Result<(), Refusal> {
+        self.grow(bytes.saturating_sub(self.bytes))
     }
 
     /// Gives back what is over `bytes`.

@@ -2,7 +2,7 @@
 
 use super::reader::{DEPTH_MAX, Reader, Wire};
 use super::schema::{self, Kind, Table};
-use super::{Tally, WireError, count};
+use super::{Tally, WireError, attribute, count};
 use crate::Signal;
 
 /// Checks a request down to its last field and counts what it holds. Takes exactly what prost decodes: right wire
@@ -24,6 +24,18 @@ fn message(table: &Table, mut reader: Reader<'_>, depth: u32) -> Result<(), Wire
                     return Err(WireError::Depth { at: key.at });
                 }
                 message(inner, value, depth - 1)?;
+                reader.resume(&value);
+            }
+            Kind::Attribute => {
+                key.expect(Wire::Delimited)?;
+                let value = reader.delimited()?;
+                // The KeyValue, the AnyValue in it, and one to be safe.
+                if depth < 3 || !is_plain_attribute(value.rest()) {
+                    if depth == 0 {
+                        return Err(WireError::Depth { at: key.at });
+                    }
+                    message(&schema::KEY_VALUE, value, depth - 1)?;
+                }
                 reader.resume(&value);
             }
             Kind::Text => {
@@ -79,21 +91,39 @@ fn message(table: &Table, mut reader: Reader<'_>, depth: u32) -> Result<(), Wire
     Ok(())
 }
 
-/// Whether a text is UTF-8. Most texts of telemetry are short and ASCII, where the general check costs more than
-/// the rest of the walk: these are looked at in words of 8 bytes, the last of which may overlap.
+/// Whether a KeyValue is valid at a glance: its key in ASCII, its value an ASCII string, a bool, an integer or a
+/// double. What is not may still be valid.
+#[inline(always)]
+fn is_plain_attribute(attribute: &[u8]) -> bool {
+    let Some((key, value)) = attribute::plain(attribute) else { return false };
+    let valid = match value {
+        [0x0a, len, text @ ..] => text.len() == usize::from(*len) && is_ascii(text),
+        [0x10 | 0x18, leading @ .., 0..0x80] => leading.len() < 9 && leading.iter().all(|&byte| byte >= 0x80),
+        [0x21, number @ ..] => number.len() == 8,
+        _ => false,
+    };
+    valid && is_ascii(key)
+}
+
 #[inline(always)]
 fn is_utf8(text: &[u8]) -> bool {
-    const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
-    let mut high = 0;
-    if let Some(last) = text.last_chunk::<8>() {
-        high = u64::from_le_bytes(*last);
-        for word in text.as_chunks::<8>().0 {
-            high |= u64::from_le_bytes(*word);
-        }
+    is_ascii(text) || std::str::from_utf8(text).is_ok()
+}
+
+/// Whether a text is ASCII. Most texts of telemetry are short, where the general check costs more than the rest of
+/// the walk: these are looked at in words, the last of which overlaps the one before.
+#[inline(always)]
+fn is_ascii(text: &[u8]) -> bool {
+    const HIGH_BITS: u128 = 0x8080_8080_8080_8080_8080_8080_8080_8080;
+    let high = if let Some(last) = text.last_chunk::<16>() {
+        let (words, _) = text.as_chunks::<16>();
+        words.iter().fold(u128::from_le_bytes(*last), |high, word| high | u128::from_le_bytes(*word))
+    } else if let (Some(first), Some(last)) = (text.first_chunk::<8>(), text.last_chunk::<8>()) {
+        u128::from(u64::from_le_bytes(*first) | u64::from_le_bytes(*last))
+    } else if let (Some(first), Some(last)) = (text.first_chunk::<4>(), text.last_chunk::<4>()) {
+        u128::from(u32::from_le_bytes(*first) | u32::from_le_bytes(*last))
     } else {
-        for &byte in text {
-            high |= u64::from(byte);
-        }
-    }
-    high & HIGH_BITS == 0 || std::str::from_utf8(text).is_ok()
+        text.iter().fold(0, |high, &byte| high | u128::from(byte))
+    };
+    high & HIGH_BITS == 0
 }

@@ -48,32 +48,38 @@ pub(super) struct Field<'a> {
 
 impl<'a> Field<'a> {
     /// The field's number in its message.
+    #[inline]
     pub(super) fn number(&self) -> u32 {
         self.key.number
     }
 
     /// Where the field's key begins.
+    #[inline]
     pub(super) fn start(&self) -> usize {
         self.key.at
     }
 
     /// Where the field ends.
+    #[inline]
     pub(super) fn end(&self) -> usize {
         self.bytes.len()
     }
 
     /// The field with its key and length.
+    #[inline]
     pub(super) fn whole(&self) -> &'a [u8] {
         &self.bytes[self.key.at..]
     }
 
     /// The value of a length-delimited field.
+    #[inline]
     pub(super) fn value(&self) -> Result<&'a [u8], WireError> {
         self.key.expect(Wire::Delimited)?;
         Ok(&self.bytes[self.value_at..])
     }
 
     /// A reader of the message that the field holds.
+    #[inline]
     pub(super) fn message(&self) -> Result<Reader<'a>, WireError> {
         self.key.expect(Wire::Delimited)?;
         Ok(Reader { bytes: self.bytes, at: self.value_at })
@@ -95,7 +101,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next field, whole; `None` at the message's end.
-    #[inline]
+    #[inline(always)]
     pub(super) fn field(&mut self) -> Result<Option<Field<'a>>, WireError> {
         if self.is_at_end() {
             return Ok(None);
@@ -126,6 +132,12 @@ impl<'a> Reader<'a> {
     #[inline(always)]
     pub(super) fn at(&self) -> usize {
         self.at
+    }
+
+    /// What stands between two positions that the reader has passed.
+    #[inline]
+    pub(super) fn between(&self, from: usize, to: usize) -> &'a [u8] {
+        &self.bytes[from..to]
     }
 
     /// What is left of the message.
@@ -214,6 +226,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Moves behind the value of a field that nobody looks at; `depth` is how many levels may still nest.
+    #[inline(always)]
     pub(super) fn skip(&mut self, key: Key, depth: u32) -> Result<(), WireError> {
         if depth == 0 {
             return Err(WireError::Depth { at: key.at });
@@ -224,14 +237,19 @@ impl<'a> Reader<'a> {
             Wire::Fixed64 => self.fixed(8),
             Wire::Delimited => self.delimited().map(|value| self.resume(&value)),
             Wire::GroupEnd => Err(WireError::GroupEnd { at: key.at }),
-            Wire::GroupStart => loop {
-                let inner = self.key()?;
-                match inner.wire {
-                    Wire::GroupEnd if inner.number == key.number => return Ok(()),
-                    Wire::GroupEnd => return Err(WireError::GroupEnd { at: inner.at }),
-                    _ => self.skip(inner, depth - 1)?,
-                }
-            },
+            Wire::GroupStart => self.skip_group(key, depth),
+        }
+    }
+
+    #[cold]
+    fn skip_group(&mut self, key: Key, depth: u32) -> Result<(), WireError> {
+        loop {
+            let inner = self.key()?;
+            match inner.wire {
+                Wire::GroupEnd if inner.number == key.number => return Ok(()),
+                Wire::GroupEnd => return Err(WireError::GroupEnd { at: inner.at }),
+                _ => self.skip(inner, depth - 1)?,
+            }
         }
     }
 }

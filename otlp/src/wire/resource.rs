@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use super::reader::{Field, Reader, Wire};
+use super::attribute::{key_of, string_of};
+use super::reader::Reader;
 use super::schema::number;
 use super::{WireError, count};
 use crate::Signal;
@@ -73,37 +74,4 @@ impl<'a> Iterator for Resources<'a> {
         }
         entry.transpose()
     }
-}
-
-/// The key of a KeyValue: the last one, should there be several; empty without.
-pub(super) fn key_of<'a>(attribute: &Field<'a>) -> Result<&'a [u8], WireError> {
-    let mut key: &[u8] = &[];
-    let mut reader = attribute.message()?;
-    while let Some(field) = reader.field()? {
-        if field.number() == number::KEY {
-            key = field.value()?;
-        }
-    }
-    Ok(key)
-}
-
-/// The value of a KeyValue if it is a string. A value may come in pieces, and an AnyValue may name several values:
-/// the last one counts.
-fn string_of<'a>(attribute: &Field<'a>) -> Result<Option<&'a str>, WireError> {
-    let mut string = None;
-    let mut reader = attribute.message()?;
-    while let Some(field) = reader.field()? {
-        if field.number() != number::VALUE {
-            continue;
-        }
-        let mut value = field.message()?;
-        while let Some(field) = value.field()? {
-            if field.number() == number::STRING && field.key.wire == Wire::Delimited {
-                string = std::str::from_utf8(field.value()?).ok();
-            } else if number::is_any_value(field.number()) {
-                string = None;
-            }
-        }
-    }
-    Ok(string)
 }

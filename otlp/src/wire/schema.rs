@@ -26,6 +26,8 @@ pub(super) enum Kind {
     Fixed64s,
     /// A message, once, in pieces, or repeated.
     Message(&'static Table),
+    /// A KeyValue: most of any request, so the check has a short way for it.
+    Attribute,
 }
 
 /// No message of OTLP has a field number beyond.
@@ -95,7 +97,7 @@ pub(super) mod number {
     }
 }
 
-use Kind::{Bytes, Fixed32, Fixed64, Fixed64s, Message, Text, Varint, Varints};
+use Kind::{Attribute, Bytes, Fixed32, Fixed64, Fixed64s, Message, Text, Varint, Varints};
 
 static LOGS: Table = table(&[(1, Message(&RESOURCE_LOGS))]);
 static RESOURCE_LOGS: Table = table(&[(1, Message(&RESOURCE)), (2, Message(&SCOPE_LOGS)), (3, Text)]);
@@ -106,7 +108,7 @@ static LOG_RECORD: Table = table(&[
     (2, Varint),   // severity_number
     (3, Text),     // severity_text
     (5, Message(&ANY_VALUE)),
-    (6, Message(&KEY_VALUE)),
+    (6, Attribute),
     (7, Varint),  // dropped_attributes_count
     (8, Fixed32), // flags
     (9, Bytes),   // trace_id
@@ -127,7 +129,7 @@ static SPAN: Table = table(&[
     (6, Varint),   // kind
     (7, Fixed64),  // start_time_unix_nano
     (8, Fixed64),  // end_time_unix_nano
-    (9, Message(&KEY_VALUE)),
+    (9, Attribute),
     (10, Varint), // dropped_attributes_count
     (11, Message(&SPAN_EVENT)),
     (12, Varint), // dropped_events_count
@@ -135,9 +137,9 @@ static SPAN: Table = table(&[
     (14, Varint), // dropped_links_count
     (15, Message(&SPAN_STATUS)),
 ]);
-static SPAN_EVENT: Table = table(&[(1, Fixed64), (2, Text), (3, Message(&KEY_VALUE)), (4, Varint)]);
+static SPAN_EVENT: Table = table(&[(1, Fixed64), (2, Text), (3, Attribute), (4, Varint)]);
 static SPAN_LINK: Table =
-    table(&[(1, Bytes), (2, Bytes), (3, Text), (4, Message(&KEY_VALUE)), (5, Varint), (6, Fixed32)]);
+    table(&[(1, Bytes), (2, Bytes), (3, Text), (4, Attribute), (5, Varint), (6, Fixed32)]);
 static SPAN_STATUS: Table = table(&[(2, Text), (3, Varint)]);
 
 static METRICS: Table = table(&[(1, Message(&RESOURCE_METRICS))]);
@@ -152,7 +154,7 @@ static METRIC: Table = table(&[
     (9, Message(&HISTOGRAM)),
     (10, Message(&EXPONENTIAL_HISTOGRAM)),
     (11, Message(&SUMMARY)),
-    (12, Message(&KEY_VALUE)), // metadata
+    (12, Attribute), // metadata
 ]);
 static GAUGE: Table = table(&[(1, Message(&NUMBER_POINT))]);
 static SUM: Table = table(&[(1, Message(&NUMBER_POINT)), (2, Varint), (3, Varint)]);
@@ -160,7 +162,7 @@ static HISTOGRAM: Table = table(&[(1, Message(&HISTOGRAM_POINT)), (2, Varint)]);
 static EXPONENTIAL_HISTOGRAM: Table = table(&[(1, Message(&EXPONENTIAL_POINT)), (2, Varint)]);
 static SUMMARY: Table = table(&[(1, Message(&SUMMARY_POINT))]);
 static NUMBER_POINT: Table = table(&[
-    (7, Message(&KEY_VALUE)),
+    (7, Attribute),
     (2, Fixed64), // start_time_unix_nano
     (3, Fixed64), // time_unix_nano
     (4, Fixed64), // as_double
@@ -169,7 +171,7 @@ static NUMBER_POINT: Table = table(&[
     (8, Varint), // flags
 ]);
 static HISTOGRAM_POINT: Table = table(&[
-    (9, Message(&KEY_VALUE)),
+    (9, Attribute),
     (2, Fixed64),  // start_time_unix_nano
     (3, Fixed64),  // time_unix_nano
     (4, Fixed64),  // count
@@ -182,7 +184,7 @@ static HISTOGRAM_POINT: Table = table(&[
     (12, Fixed64), // max
 ]);
 static EXPONENTIAL_POINT: Table = table(&[
-    (1, Message(&KEY_VALUE)),
+    (1, Attribute),
     (2, Fixed64), // start_time_unix_nano
     (3, Fixed64), // time_unix_nano
     (4, Fixed64), // count
@@ -199,7 +201,7 @@ static EXPONENTIAL_POINT: Table = table(&[
 ]);
 static BUCKETS: Table = table(&[(1, Varint), (2, Varints)]);
 static SUMMARY_POINT: Table = table(&[
-    (7, Message(&KEY_VALUE)),
+    (7, Attribute),
     (2, Fixed64), // start_time_unix_nano
     (3, Fixed64), // time_unix_nano
     (4, Fixed64), // count
@@ -209,18 +211,19 @@ static SUMMARY_POINT: Table = table(&[
 ]);
 static QUANTILE: Table = table(&[(1, Fixed64), (2, Fixed64)]);
 static EXEMPLAR: Table = table(&[
-    (7, Message(&KEY_VALUE)), // filtered_attributes
-    (2, Fixed64),             // time_unix_nano
-    (3, Fixed64),             // as_double
-    (6, Fixed64),             // as_int
-    (4, Bytes),               // span_id
-    (5, Bytes),               // trace_id
+    (7, Attribute), // filtered_attributes
+    (2, Fixed64),   // time_unix_nano
+    (3, Fixed64),   // as_double
+    (6, Fixed64),   // as_int
+    (4, Bytes),     // span_id
+    (5, Bytes),     // trace_id
 ]);
 
-static RESOURCE: Table = table(&[(1, Message(&KEY_VALUE)), (2, Varint), (3, Message(&ENTITY_REF))]);
+static RESOURCE: Table = table(&[(1, Attribute), (2, Varint), (3, Message(&ENTITY_REF))]);
 static ENTITY_REF: Table = table(&[(1, Text), (2, Text), (3, Text), (4, Text)]);
-static SCOPE: Table = table(&[(1, Text), (2, Text), (3, Message(&KEY_VALUE)), (4, Varint)]);
-static KEY_VALUE: Table = table(&[(1, Text), (2, Message(&ANY_VALUE)), (3, Varint)]);
+static SCOPE: Table = table(&[(1, Text), (2, Text), (3, Attribute), (4, Varint)]);
+/// A KeyValue.
+pub(super) static KEY_VALUE: Table = table(&[(1, Text), (2, Message(&ANY_VALUE)), (3, Varint)]);
 static ANY_VALUE: Table = table(&[
     (1, Text),
     (2, Varint),  // bool
@@ -232,4 +235,4 @@ static ANY_VALUE: Table = table(&[
     (8, Varint), // index into a table of strings: profiles only
 ]);
 static ARRAY: Table = table(&[(1, Message(&ANY_VALUE))]);
-static KEY_VALUE_LIST: Table = table(&[(1, Message(&KEY_VALUE))]);
+static KEY_VALUE_LIST: Table = table(&[(1, Attribute)]);

@@ -12,7 +12,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::reader::{Field, Reader};
 use super::schema::number;
-use super::write::{Frame, varint_len};
+use super::write::{Frame, put_fields, varint_len};
 use super::{WireError, count};
 use crate::Signal;
 
@@ -53,8 +53,10 @@ pub fn split(signal: Signal, request: &Bytes, bytes_max: usize) -> Result<Split,
             run.items += items;
         } else {
             run = Run { start: field.end(), end: field.end(), items: 0 };
-            splitter.place(Level::Entry, &field)?;
-            splitter.flush();
+            if items > 0 {
+                splitter.place(Level::Entry, &field)?;
+                splitter.flush();
+            }
         }
     }
     run.finish(request, request.len(), &mut splitter.split.parts);
@@ -172,12 +174,7 @@ impl Splitter {
         level: Level,
     ) -> Result<(), WireError> {
         let mut fields = BytesMut::new();
-        let mut reader = field.message()?;
-        while let Some(inner) = reader.field()? {
-            if inner.number() != children {
-                fields.put_slice(inner.whole());
-            }
-        }
+        put_fields(&mut fields, field.message()?, |inner| Ok(inner.number() == children))?;
         let depth = self.envelopes.len();
         self.envelopes.push(Envelope { number: field.number(), fields });
         if self.envelopes_are_too_large() {
@@ -200,17 +197,11 @@ impl Splitter {
         let Some((kind, data_at)) = metric_data(field.message()?)? else { return Ok(()) };
         let mut metric = BytesMut::new();
         let mut data = BytesMut::new();
+        put_fields(&mut metric, field.message()?, |inner| Ok(number::is_metric_data(inner.number())))?;
         let mut reader = field.message()?;
         while let Some(inner) = reader.field()? {
-            if !number::is_metric_data(inner.number()) {
-                metric.put_slice(inner.whole());
-            } else if inner.start() >= data_at {
-                let mut pieces = inner.message()?;
-                while let Some(piece) = pieces.field()? {
-                    if piece.number() != number::POINTS {
-                        data.put_slice(piece.whole());
-                    }
-                }
+            if number::is_metric_data(inner.number()) && inner.start() >= data_at {
+                put_fields(&mut data, inner.message()?, |piece| Ok(piece.number() == number::POINTS))?;
             }
         }
         let depth = self.envelopes.len();

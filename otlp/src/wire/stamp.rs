@@ -5,10 +5,10 @@
 
 use bytes::{BufMut, BytesMut};
 
+use super::attribute::key_of;
 use super::reader::{Field, Reader};
-use super::resource::key_of;
 use super::schema::number;
-use super::write::{Frame, delimited_key, put_delimited, put_varint, varint_len};
+use super::write::{Frame, delimited_key, put_delimited, put_fields, put_varint, varint_len};
 use super::{Tally, WireError, count};
 use crate::Signal;
 
@@ -124,12 +124,9 @@ impl Stamper<'_> {
             if piece.number() != number::RESOURCE {
                 continue;
             }
-            let mut resource = piece.message()?;
-            while let Some(field) = resource.field()? {
-                if field.number() != number::RESOURCE_ATTRIBUTES || !self.stamp.sets(key_of(&field)?) {
-                    self.out.put_slice(field.whole());
-                }
-            }
+            put_fields(self.out, piece.message()?, |field| {
+                Ok(field.number() == number::RESOURCE_ATTRIBUTES && self.stamp.sets(key_of(field)?))
+            })?;
         }
         for attribute in &self.stamp.attributes {
             self.out.put_slice(&attribute.field);
@@ -179,12 +176,9 @@ impl<'a> ItemIds<'a> {
         let value = record.value()?;
         if self.may_have_ids {
             let frame = Frame::open(out, number::RECORDS, value.len() + self.attribute.len());
-            let mut reader = record.message()?;
-            while let Some(field) = reader.field()? {
-                if field.number() != number::LOG_ATTRIBUTES || key_of(&field)? != ITEM_ID.as_bytes() {
-                    out.put_slice(field.whole());
-                }
-            }
+            put_fields(out, record.message()?, |field| {
+                Ok(field.number() == number::LOG_ATTRIBUTES && key_of(field)? == ITEM_ID.as_bytes())
+            })?;
             out.put_slice(&self.attribute);
             frame.close(out);
         } else {

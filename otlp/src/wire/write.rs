@@ -2,6 +2,9 @@
 
 use bytes::{BufMut, BytesMut};
 
+use super::WireError;
+use super::reader::{Field, Reader};
+
 /// Longest field number written as one byte of key.
 const ONE_BYTE_NUMBER_MAX: u32 = 15;
 
@@ -30,6 +33,24 @@ pub(super) fn put_delimited(out: &mut BytesMut, number: u32, value: &[u8]) {
     out.put_u8(delimited_key(number));
     put_varint(out, value.len() as u64);
     out.put_slice(value);
+}
+
+/// Appends the fields of a message but those that `leaves_out` names; what stands together is copied together.
+#[inline]
+pub(super) fn put_fields(
+    out: &mut BytesMut,
+    mut message: Reader<'_>,
+    leaves_out: impl Fn(&Field<'_>) -> Result<bool, WireError>,
+) -> Result<(), WireError> {
+    let mut start = message.at();
+    while let Some(field) = message.field()? {
+        if leaves_out(&field)? {
+            out.put_slice(message.between(start, field.start()));
+            start = field.end();
+        }
+    }
+    out.put_slice(message.between(start, message.at()));
+    Ok(())
 }
 
 /// A length-delimited field that is being written: its length is put in at the end. The room left for it is a

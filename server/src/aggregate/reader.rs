@@ -6,10 +6,15 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use journal::Position;
-use journal::stream::{StreamEntry, StreamItem};
+use journal::stream::{OtlpEntry, StreamEntry, StreamItem};
 use metrics::Applied;
-use muster::batch;
-use muster::clock::Monotonic;
+use muster::batch::{self, BatchView, SourceView};
+use muster::clock::{Monotonic, WallTime};
+use muster::ids::Team;
+use muster::v1;
+use muster::v1::event::Kind;
+use otlp::Signal;
+use otlp::series::Origin;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -37,6 +42,17 @@ pub(super) struct Reader {
     saved_at: Monotonic,
     bytes_since_saved: u64,
     ticked_at: Monotonic,
+}
+
+/// Why a record, or a payload in it, has no effect.
+#[derive(Debug, thiserror::Error)]
+enum Unreadable {
+    #[error(transparent)]
+    Batch(#[from] batch::BatchError),
+    #[error("the OTLP payload is no request: {0}")]
+    Payload(#[from] prost::DecodeError),
+    #[error("the OTLP payload is of no signal")]
+    Signal,
 }
 
 /// How a round of reading ended.
@@ -110,7 +126,7 @@ impl Reader {
             StreamItem::Batch(entry) => {
                 self.bytes_since_saved += entry.bytes.len() as u64;
                 self.position = entry.position;
-                self.fold(&entry);
+                self.guarded(entry.position, || self.fold(&entry));
             }
             StreamItem::Gap { from, to, reason } => {
                 let records = to.0 - from.0 + 1;
@@ -118,33 +134,35 @@ impl Reader {
                 tracing::error!(%from, %to, reason = reason.as_str(), "journal records are missing");
                 self.position = to;
             }
-            StreamItem::Otlp(entry) => self.position = entry.position,
+            StreamItem::Otlp(entry) => {
+                self.bytes_since_saved += entry.bytes.len() as u64;
+                self.position = entry.position;
+                self.guarded(entry.position, || self.fold_otlp(&entry));
+            }
             StreamItem::Other { position, .. } => self.position = position,
         }
         self.view.position.store(self.position.0, Ordering::Release);
     }
 
     /// One record must cost one record, whatever is in it.
-    fn fold(&self, entry: &StreamEntry) {
-        let folded = catch_unwind(AssertUnwindSafe(|| self.fold_whole(entry)));
-        let why = match folded {
+    fn guarded(&self, position: Position, fold: impl FnOnce() -> Result<(), Unreadable>) {
+        let why = match catch_unwind(AssertUnwindSafe(fold)) {
             Ok(Ok(())) => return,
             Ok(Err(error)) => {
-                tracing::error!(position = %entry.position, %error, "journal record is no batch; passed over");
+                tracing::error!(%position, %error, "journal record cannot be read; passed over");
                 PassedOver::Malformed
             }
             Err(_) => {
-                tracing::error!(position = %entry.position, "journal record made its reader panic; passed over");
+                tracing::error!(%position, "journal record made its reader panic; passed over");
                 PassedOver::Panicked
             }
         };
         self.source.figures.records_passed_over.add(why, 1);
     }
 
-    fn fold_whole(&self, entry: &StreamEntry) -> Result<(), batch::BatchError> {
+    fn fold(&self, entry: &StreamEntry) -> Result<(), Unreadable> {
         let batch = batch::decode(&entry.bytes)?;
-        // The time of the append, not of the reading: a replay folds to the same series.
-        let at = Applied { wall: entry.appended_wall, monotonic: self.source.clock.monotonic() };
+        let at = self.applied(entry.appended_wall);
         let (team, agent) = (&entry.key.team, entry.key.agent);
         if entry.position <= self.replay_end {
             self.view.aggregate.write().replay(team, agent, &batch, at);
@@ -153,7 +171,49 @@ impl Reader {
         }
         self.view.fleet.apply(entry, &batch);
         self.source.figures.events_aggregated.add(batch.events.len() as u64);
+        self.fold_payloads(team, &batch, at)
+    }
+
+    /// The OTLP payloads of an agent's batch. One that cannot be read costs none of the others.
+    fn fold_payloads(&self, team: &Team, batch: &v1::Batch, at: Applied) -> Result<(), Unreadable> {
+        let view = BatchView::new(batch);
+        let mut folded = Ok(());
+        for event in view.events() {
+            let (Some(Kind::OtlpPayload(sent)), Some(source)) = (event.kind, view.source(event.source))
+            else {
+                continue;
+            };
+            let SourceView { user, host, project, .. } = source;
+            let origin = Origin { team, user, host, project };
+            folded =
+                folded.and(self.fold_payload(&origin, sent.signal(), sent.item_count, &sent.payload, at));
+        }
+        folded
+    }
+
+    fn fold_otlp(&self, entry: &OtlpEntry) -> Result<(), Unreadable> {
+        let origin = Origin::of_team(&entry.team);
+        self.fold_payload(&origin, entry.signal, entry.items, &entry.bytes, self.applied(entry.appended_wall))
+    }
+
+    fn fold_payload(
+        &self,
+        origin: &Origin<'_>,
+        signal: v1::OtlpSignal,
+        items: u32,
+        request: &[u8],
+        at: Applied,
+    ) -> Result<(), Unreadable> {
+        match Signal::try_from(signal).map_err(|()| Unreadable::Signal)? {
+            Signal::Metrics => self.view.foreign.write().apply(origin, request, at)?,
+            other => self.view.foreign.write().count_items(origin.team, other, items.into()),
+        }
         Ok(())
+    }
+
+    /// The time of the append, not of the reading: a replay folds to the same series.
+    fn applied(&self, wall: WallTime) -> Applied {
+        Applied { wall, monotonic: self.source.clock.monotonic() }
     }
 
     /// Who was heard, and what is due by the clock: expiry, a snapshot.
@@ -167,6 +227,7 @@ impl Reader {
         if now.0.saturating_sub(self.ticked_at.0) >= TICK {
             self.ticked_at = now;
             self.view.aggregate.write().expire(now);
+            self.view.foreign.write().expire(now);
         }
         let is_old = now.0.saturating_sub(self.saved_at.0) >= self.settings.snapshot_interval;
         if self.position > self.saved && (is_old || self.bytes_since_saved >= SNAPSHOT_BYTES) {

@@ -209,3 +209,5 @@ async fn a_batch_that_came_after_the_start_makes_its_agent_heard() {
     close(bench);
     assert_eq!(runs_on_page(&view).as_deref(), Some("20"));
 }
+
+mod payloads;

@@ -1,6 +1,6 @@
 //! `muster serve`
 //!
-//! When it listens it prints one line to stdout: `ready grpc=ADDRESS http=ADDRESS`.
+//! When it listens it prints one line to stdout: `ready grpc=ADDRESS http=ADDRESS otlp_http=ADDRESS` (or `otlp_http=off`).
 //!
 //! SIGTERM and SIGINT stop in order; SIGHUP reads the configuration again: a valid one is applied as far as it can be
 //! while running, an invalid one is refused with its reason and the old one stays.
@@ -34,6 +34,9 @@ pub(super) struct Arguments {
     /// Where pages are read [default: 127.0.0.1:9464].
     #[arg(long, env = "MUSTER_HTTP_LISTEN")]
     http_listen: Option<SocketAddr>,
+    /// Where OTLP/HTTP is taken, or `off` [default: 127.0.0.1:4318].
+    #[arg(long, env = "MUSTER_OTLP_HTTP_LISTEN")]
+    otlp_http_listen: Option<String>,
     /// The collector's own folder.
     #[arg(long, env = "MUSTER_DATA_DIR")]
     data_dir: Option<PathBuf>,
@@ -56,6 +59,7 @@ impl Arguments {
         let overrides = Overrides {
             grpc_listen: self.grpc_listen,
             http_listen: self.http_listen,
+            otlp_http_listen: self.otlp_http_listen.clone(),
             data_dir: self.data_dir.clone(),
             insecure: self.insecure,
             log: self.log.clone(),
@@ -89,7 +93,9 @@ async fn serve(arguments: &Arguments, config: Config, log: &LogReload) -> Result
     let mut signals = Signals::listen().map_err(Failure::other)?;
     let mut server = Server::start(config, clock).await.map_err(Failure::other)?;
     // For who started us with port 0; a parent that closed our stdout does not stop the collector.
-    let _ = writeln!(std::io::stdout(), "ready grpc={} http={}", server.grpc_address, server.http_address);
+    let otlp_http = server.otlp_http_address.map_or("off".to_owned(), |address| address.to_string());
+    let (grpc, http) = (server.grpc_address, server.http_address);
+    let _ = writeln!(std::io::stdout(), "ready grpc={grpc} http={http} otlp_http={otlp_http}");
     let broken = loop {
         tokio::select! {
             signal = signals.next() => match signal {

@@ -33,6 +33,9 @@ pub(super) struct Arguments {
     /// Where pages are read.
     #[arg(long, default_value = "127.0.0.1:9464")]
     http_listen: SocketAddr,
+    /// Where OTLP/HTTP is taken; `off` for nowhere.
+    #[arg(long, default_value = "127.0.0.1:4318")]
+    otlp_http_listen: String,
     /// Where the agent's own page is; `off` for none.
     #[arg(long, default_value = "127.0.0.1:9465")]
     metrics_listen: String,
@@ -84,6 +87,7 @@ async fn start_server(arguments: &Arguments, dir: &Path, clock: Arc<dyn Clock>) 
     let overrides = Overrides {
         grpc_listen: Some(arguments.grpc_listen),
         http_listen: Some(arguments.http_listen),
+        otlp_http_listen: Some(arguments.otlp_http_listen.clone()),
         data_dir: Some(dir.join("server")),
         ..Overrides::default()
     };
@@ -91,7 +95,7 @@ async fn start_server(arguments: &Arguments, dir: &Path, clock: Arc<dyn Clock>) 
     Server::start(config, clock).await.map_err(|error| {
         let other = Failure::other(error).to_string();
         Failure::Other(format!(
-            "{other}; --grpc-listen and --http-listen name other ports, --dir another folder"
+            "{other}; --grpc-listen, --http-listen and --otlp-http-listen name other ports, --dir another folder"
         ))
     })
 }
@@ -153,6 +157,8 @@ fn where_to_look(server: &Server, page: Option<SocketAddr>, watch: &[PathBuf], d
         text += &format!("  this machine    http://{page}/metrics\n");
     }
     text += &format!("  agents connect  http://{}\n", server.grpc_address);
+    text += &format!("  OTLP            grpc http://{}", server.grpc_address);
+    text += &server.otlp_http_address.map_or("\n".to_owned(), |address| format!("  http http://{address}\n"));
     text += &format!("  kept in         {}\n\n", dir.display());
     text += &format!(
         "Try:  curl -s http://{http}/metrics | grep -E '^(loki|devloop)_'\n      muster status --http {http}\n"

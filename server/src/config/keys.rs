@@ -3,6 +3,7 @@
 use muster::settings::first_unknown_key;
 
 use super::ConfigError;
+use super::destination::{FILTER_KEYS as DESTINATION_FILTER, KEYS as DESTINATION};
 
 /// Keys of the file's top level; the sections of others are checked by their owners.
 const SECTIONS: [&str; 4] = ["server", "agent", "history", "destination"];
@@ -19,7 +20,7 @@ const SERVER: [&str; 9] = [
     "journal",
 ];
 const TLS: [&str; 2] = ["cert_file", "key_file"];
-const LIMITS: [&str; 7] = [
+const LIMITS: [&str; 10] = [
     "connections_max",
     "connections_per_ip_max",
     "http_connections_max",
@@ -27,18 +28,23 @@ const LIMITS: [&str; 7] = [
     "streams_per_team_max",
     "series_per_family_max",
     "snapshot_interval_seconds",
+    "otlp_connections_max",
+    "otlp_request_bytes_max",
+    "otlp_memory_bytes_max",
 ];
 const JOURNAL: [&str; 5] =
     ["segment_bytes_max", "retention_bytes_max", "retention_hours", "reserve_bytes", "commit_interval_us"];
 
 /// Refuses the first key that nobody reads. Text that is no TOML passes: serde reports it with its place.
 pub(super) fn check(text: &str) -> Result<(), ConfigError> {
-    let sections: [(&[&str], &[&str]); 5] = [
+    let sections: [(&[&str], &[&str]); 7] = [
         (&[], &SECTIONS),
         (&["server"], &SERVER),
         (&["server", "tls"], &TLS),
         (&["server", "limits"], &LIMITS),
         (&["server", "journal"], &JOURNAL),
+        (&["destination"], &DESTINATION),
+        (&["destination", "filter"], &DESTINATION_FILTER),
     ];
     let unknown = sections.into_iter().find_map(|(section, known)| first_unknown_key(text, section, known));
     unknown.map_or(Ok(()), |key| Err(ConfigError::UnknownKey(key)))

@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use muster::settings;
 
-use super::limits::{COUNT_RANGE, SNAPSHOT_SECONDS_RANGE};
+use super::destination;
+use super::limits::{
+    COUNT_RANGE, OTLP_MEMORY_BYTES_RANGE, OTLP_REQUEST_BYTES_RANGE, SNAPSHOT_SECONDS_RANGE,
+};
 use super::{
-    Config, ConfigError, GRPC_LISTEN_DEFAULT, HTTP_LISTEN_DEFAULT, JournalSettings, Limits, OtherSections,
-    Overrides, TlsFiles,
+    Config, ConfigError, GRPC_LISTEN_DEFAULT, HTTP_LISTEN_DEFAULT, JournalSettings, Limits,
+    OTLP_HTTP_LISTEN_DEFAULT, OtherSections, Overrides, TlsFiles,
 };
 
 /// One segment: large enough that rotation is rare, small enough that retention is fine-grained.
@@ -41,7 +44,7 @@ pub(super) struct File {
 struct Server {
     grpc_listen: Option<SocketAddr>,
     http_listen: Option<SocketAddr>,
-    otlp_http_listen: Option<SocketAddr>,
+    otlp_http_listen: Option<String>,
     data_dir: Option<PathBuf>,
     insecure: bool,
     log: Option<String>,
@@ -67,6 +70,9 @@ struct RawLimits {
     streams_per_team_max: Option<usize>,
     series_per_family_max: Option<usize>,
     snapshot_interval_seconds: Option<u64>,
+    otlp_connections_max: Option<usize>,
+    otlp_request_bytes_max: Option<usize>,
+    otlp_memory_bytes_max: Option<usize>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -93,7 +99,7 @@ impl File {
                 .http_listen
                 .or(server.http_listen)
                 .unwrap_or_else(|| default_address(HTTP_LISTEN_DEFAULT)),
-            otlp_http_listen: not_served_yet(server.otlp_http_listen)?,
+            otlp_http_listen: address_or_off(over.otlp_http_listen.or(server.otlp_http_listen))?,
             data_dir: over
                 .data_dir
                 .or(server.data_dir)
@@ -103,18 +109,22 @@ impl File {
             log: log_directives(over.log.or(server.log).unwrap_or_else(|| LOG_DEFAULT.to_owned()))?,
             limits: server.limits.validate()?,
             journal: JournalSettings { unsafe_no_sync: over.unsafe_no_sync, ..server.journal.validate()? },
-            others: OtherSections { agent: self.agent, history: self.history, destination: self.destination },
+            destinations: destination::validate(self.destination.as_ref())?,
+            others: OtherSections { agent: self.agent, history: self.history },
         })
     }
 }
 
-/// A setting that is taken and does nothing would be found out when the telemetry is missed.
-fn not_served_yet(address: Option<SocketAddr>) -> Result<Option<SocketAddr>, ConfigError> {
-    if address.is_none() {
+fn address_or_off(text: Option<String>) -> Result<Option<SocketAddr>, ConfigError> {
+    let text = text.as_deref().unwrap_or(OTLP_HTTP_LISTEN_DEFAULT);
+    if text == "off" {
         return Ok(None);
     }
-    let problem = "this version does not take OTLP yet; remove the setting".to_owned();
-    Err(ConfigError::Invalid { setting: "server.otlp_http_listen", problem })
+    let invalid = |_| ConfigError::Invalid {
+        setting: "server.otlp_http_listen",
+        problem: format!("{text:?} is neither an address like {OTLP_HTTP_LISTEN_DEFAULT:?} nor \"off\""),
+    };
+    text.parse().map(Some).map_err(invalid)
 }
 
 impl Tls {
@@ -166,6 +176,23 @@ impl RawLimits {
                 default.snapshot_interval.as_secs(),
                 &SNAPSHOT_SECONDS_RANGE,
             )?),
+            otlp_connections_max: count(
+                "server.limits.otlp_connections_max",
+                self.otlp_connections_max,
+                default.otlp_connections_max,
+            )?,
+            otlp_request_bytes_max: within(
+                "server.limits.otlp_request_bytes_max",
+                self.otlp_request_bytes_max,
+                default.otlp_request_bytes_max,
+                &OTLP_REQUEST_BYTES_RANGE,
+            )?,
+            otlp_memory_bytes_max: within(
+                "server.limits.otlp_memory_bytes_max",
+                self.otlp_memory_bytes_max,
+                default.otlp_memory_bytes_max,
+                &OTLP_MEMORY_BYTES_RANGE,
+            )?,
         })
     }
 }

@@ -1,4 +1,4 @@
-//! `/metrics`: the aggregate's series and the collector's own figures on one page.
+//! `/metrics`: the aggregate's series, those that came over OTLP and the collector's own figures on one page.
 //!
 //! `?team=`, `?project=` and `?name[]=` (each repeatable) filter. A page of one team or project leaves the collector's
 //! own figures out, since they are nobody's. Until the journal's tail is replayed after a start there is no page: its
@@ -18,6 +18,7 @@ use flate2::write::GzEncoder;
 use metrics::exposition::merge_text;
 use metrics::{Format, PageCursor, PageRequest};
 use muster::ids::Team;
+use otlp::series::PageCursor as ForeignCursor;
 use tokio::time::timeout;
 
 use super::{Pages, Reader, Refused, Shared};
@@ -102,8 +103,13 @@ fn make(pages: &Arc<Pages>, request: &PageRequest) -> Vec<u8> {
         let part_end = page.len() + PART_BYTES;
         next = pages.view.aggregate.read().render_part(request, now, cursor, part_end, &mut page);
     }
-    if request.team.is_none() && request.project.is_none() {
-        let own = pages.telemetry.page();
+    let own = (request.team.is_none() && request.project.is_none()).then(|| pages.telemetry.page());
+    let mut next = Some(ForeignCursor::new(own.iter().flat_map(|own| names(own))));
+    while let Some(cursor) = next {
+        let part_end = page.len() + PART_BYTES;
+        next = pages.view.foreign.read().render_part(request, cursor, part_end, &mut page);
+    }
+    if let Some(own) = own {
         let report = merge_text(&own, request.format, |metadata| request.wants(metadata), &mut page);
         if report.families_dropped + report.samples_dropped > 0 {
             tracing::debug!(?report, "some of the collector's own figures are not on the page");
@@ -111,6 +117,16 @@ fn make(pages: &Arc<Pages>, request: &PageRequest) -> Vec<u8> {
     }
     request.format.finish(&mut page);
     page
+}
+
+/// Names of families and samples on a page of text 0.0.4, and those that OpenMetrics gives them.
+fn names(page: &str) -> impl Iterator<Item = String> + '_ {
+    let named = page.lines().filter_map(|line| match line.strip_prefix("# TYPE ") {
+        Some(told) => told.split(' ').next(),
+        None if line.starts_with('#') => None,
+        None => line.split(['{', ' ']).next().filter(|name| !name.is_empty()),
+    });
+    named.flat_map(|name| [name, name.strip_suffix("_total").unwrap_or(name)]).map(str::to_owned)
 }
 
 fn accepts_gzip(headers: &HeaderMap) -> bool {
@@ -144,6 +160,16 @@ mod tests {
     fn gzip_is_given_to_who_accepts_it() {
         assert!(encoding("gzip") && encoding("deflate, GZIP;q=0.5"));
         assert!(!encoding("gzip;q=0") && !encoding("br") && !accepts_gzip(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn the_names_of_a_page_are_those_of_its_families_and_samples_in_both_formats() {
+        let page =
+            "# HELP a_total x\n# TYPE a_total counter\na_total{b=\"c\"} 1\n# TYPE h histogram\nh_sum 2\n";
+        let mut names: Vec<String> = names(page).collect();
+        names.sort();
+        names.dedup();
+        assert_eq!(names, ["a", "a_total", "h", "h_sum"]);
     }
 
     #[test]

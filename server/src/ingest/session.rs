@@ -276,11 +276,7 @@ impl Session {
             }
             StreamError::Append(error) => {
                 self.shared.figures.batches.add(BatchOutcome::Unavailable, 1);
-                self.shared.poisoned.send_if_modified(|reason| {
-                    let is_first = reason.is_none();
-                    reason.get_or_insert_with(|| error.to_string());
-                    is_first
-                });
+                super::tell_poisoned(&self.shared.poisoned, &error);
                 let status = Status::unavailable("the journal cannot be written; come back later");
                 return Err(End::Us(StreamEnd::Unavailable, status));
             }
@@ -386,7 +382,7 @@ pub(super) fn restate(status: Status) -> (StreamEnd, Status) {
 }
 
 /// A time of at least `least` and at most twice as long, in milliseconds, so that agents do not come back together.
-pub(super) fn spread(least: Duration) -> u64 {
+pub(crate) fn spread(least: Duration) -> u64 {
     let least_ms = least.as_millis() as u64;
     least_ms + random() % (least_ms + 1)
 }

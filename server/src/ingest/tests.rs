@@ -12,6 +12,7 @@ use muster::v1::agent_message::Kind as Up;
 use muster::v1::collector_client::CollectorClient;
 use muster::v1::collector_message::Kind as Down;
 use muster::v1::verdict::Outcome;
+use otlp::receive::{Budget, Limits};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tonic::Code;
@@ -20,6 +21,7 @@ use super::connection::{self, Routes};
 use super::*;
 use crate::accept::{Accepted, FIRST_REQUEST_TIMEOUT, PeerIo};
 use crate::figures::BatchOutcome;
+use crate::otlp_door::{self, OtlpDoor, OtlpIntake};
 use journal::stream::JournalStreamLog;
 
 /// A log that refuses the next appends with what is queued here.
@@ -41,7 +43,10 @@ impl StreamLog for Refusing {
     }
 
     fn append_otlp(&self, team: &Team, parts: Vec<OtlpPart>) -> Result<Pending, AppendError> {
-        self.log.append_otlp(team, parts)
+        match self.refusals.lock().pop_front() {
+            Some(StreamError::Append(refusal)) => Err(refusal),
+            _ => self.log.append_otlp(team, parts),
+        }
     }
 
     fn high_water_mark(&self, key: &StreamKey) -> Mark {
@@ -73,9 +78,18 @@ async fn welcomed() -> Bench {
     let figures = crate::telemetry::detached_figures();
     let (stop, stopping) = watch::channel(false);
     let (poison, poisoned) = watch::channel(None);
+    let credentials = Credentials::open(dir.path(), true, figures.clone()).expect("no tokens");
+    let otlp = otlp_door::Shared {
+        log: log.clone(),
+        credentials: credentials.clone(),
+        budget: Budget::new(1 << 20),
+        figures: figures.clone(),
+        poisoned: poison.clone(),
+    };
+    let otlp = OtlpDoor::new(OtlpIntake::new(otlp, true), Limits::default());
     let ingest = Ingest::new(Shared {
         log: log.clone(),
-        credentials: Credentials::open(dir.path(), true, figures.clone()).expect("no tokens"),
+        credentials,
         admission: Admission::new(10, 10),
         registry: Registry::new(),
         view: View::detached(),
@@ -91,7 +105,7 @@ async fn welcomed() -> Bench {
         let (stream, peer) = listener.accept().await.expect("accepts");
         let io = PeerIo::Plain(stream);
         let accepted = Accepted { io, peer, first_request_within: FIRST_REQUEST_TIMEOUT };
-        connection::serve(accepted, Routes::new(ingest), counted, stopping).await;
+        connection::serve(accepted, Routes::new(ingest, otlp), counted, stopping).await;
     });
     let mut client = CollectorClient::connect(format!("http://{address}")).await.expect("connects");
     let (up, messages) = mpsc::channel(32);

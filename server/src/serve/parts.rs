@@ -9,6 +9,7 @@ use journal::fs::RealFs;
 use journal::stream::JournalStreamLog;
 use journal::{Journal, Retention, SlowReader, SyncMode};
 use muster::clock::Clock;
+use otlp::receive::Budget;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -16,13 +17,15 @@ use tokio::task::JoinSet;
 use super::{Adjustable, Server, StartError};
 use crate::accept::{Listener, PerIp, Permits};
 use crate::aggregate::{Folding, Settings, Source};
-use crate::config::Config;
+use crate::config::{Config, Limits};
 use crate::credentials::Credentials;
 use crate::figures::{Door, Figures};
 use crate::fleet::Fleet;
+use crate::forward::{self, Forwarding};
 use crate::http::{self, Pages};
 use crate::ingest::connection::{self, Routes};
 use crate::ingest::{Admission, Ingest, Registry, Shared};
+use crate::otlp_door::{self, OtlpDoor, OtlpIntake};
 use crate::telemetry::{self, Observed, Telemetry};
 use crate::tls::Certificate;
 
@@ -39,7 +42,12 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
     // Bound first: a second collector on this machine is told so before anything is opened.
     let grpc = bind("server.grpc_listen", config.grpc_listen).await?;
     let pages = bind("server.http_listen", config.http_listen).await?;
+    let otlp = match config.otlp_http_listen {
+        Some(address) => Some(bind("server.otlp_http_listen", address).await?),
+        None => None,
+    };
     let (grpc_address, http_address) = (grpc.local_addr()?, pages.local_addr()?);
+    let otlp_http_address = otlp.as_ref().map(TcpListener::local_addr).transpose()?;
     let telemetry = Telemetry::new()?;
     let figures = Arc::new(Figures::new(&telemetry.meter()));
     let credentials = Credentials::open(&config.data_dir, config.anonymous_allowed(), figures.clone())?;
@@ -48,13 +56,32 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
 
     let fleet = Arc::new(Fleet::new());
     let folding = start_folding(&config, &journal, &log, &figures, &fleet, clock.clone()).await?;
-    let observed =
-        Observed { figures: figures.clone(), journal: journal.clone(), view: folding.view.clone() };
+    let forwarded = forward::Source {
+        journal: journal.clone(),
+        log: log.clone(),
+        clock: clock.clone(),
+        data_dir: config.data_dir.clone(),
+    };
+    let destinations = config.destinations.clone();
+    let forwarding = blocking(move || Ok(Forwarding::start(&destinations, &forwarded)?)).await?;
+    let adjustable = adjustable(&config, certificate);
+    let observed = Observed {
+        figures: figures.clone(),
+        journal: journal.clone(),
+        view: folding.view.clone(),
+        otlp_budget: adjustable.otlp_budget.clone(),
+    };
     telemetry::observe(&telemetry.meter(), &observed);
 
     let (stop, stopping) = watch::channel(false);
     let (poison, poisoned) = watch::channel(None);
-    let adjustable = adjustable(&config, certificate);
+    let otlp_shared = otlp_door::Shared {
+        log: log.clone(),
+        credentials: credentials.clone(),
+        budget: adjustable.otlp_budget.clone(),
+        figures: figures.clone(),
+        poisoned: poison.clone(),
+    };
     let ingest = Ingest::new(Shared {
         log,
         credentials: credentials.clone(),
@@ -85,28 +112,46 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
     let doors = Doors { config: &config, adjustable: &adjustable, figures: &figures, clock: &clock };
     let agents = doors.listener(Door::Grpc, grpc)?;
     let readers = doors.listener(Door::Http, pages)?;
-    let (routes, counted, stop_seen) = (Routes::new(ingest), figures.clone(), stopping.clone());
+    let otlp_grpc = otlp_door(&config, otlp_shared.clone(), config.anonymous_allowed());
+    let (routes, counted, stop_seen) = (Routes::new(ingest, otlp_grpc), figures.clone(), stopping.clone());
     let serve_agent =
         move |accepted| connection::serve(accepted, routes.clone(), counted.clone(), stop_seen.clone());
     tasks.spawn(agents.run(serve_agent, stopping.clone()));
+    if let Some(socket) = otlp {
+        let listener = doors.listener(Door::Otlp, socket)?;
+        let door = otlp_door(&config, otlp_shared, config.anonymous_otlp_http_allowed());
+        let (counted, stop_seen) = (figures.clone(), stopping.clone());
+        let serve_client =
+            move |accepted| otlp_door::serve(accepted, door.clone(), counted.clone(), stop_seen.clone());
+        tasks.spawn(listener.run(serve_client, stopping.clone()));
+    }
     let stop_seen = stopping.clone();
     tasks.spawn(
         readers.run(move |accepted| http::serve(accepted, router.clone(), stop_seen.clone()), stopping),
     );
-    tracing::info!(grpc = %grpc_address, http = %http_address, data_dir = %config.data_dir.display(), "collector is up");
+    let otlp_http = otlp_http_address.map_or("off".to_owned(), |address| address.to_string());
+    tracing::info!(grpc = %grpc_address, http = %http_address, otlp_http, data_dir = %config.data_dir.display(), "collector is up");
     Ok(Server {
         grpc_address,
         http_address,
+        otlp_http_address,
         figures,
         fleet,
         config,
         journal,
         folding,
+        forwarding,
         adjustable,
         stop,
         poisoned,
         tasks,
     })
+}
+
+fn otlp_door(config: &Config, shared: otlp_door::Shared, anonymous_allowed: bool) -> OtlpDoor {
+    let request_bytes_max = config.limits.otlp_request_bytes_max;
+    let limits = otlp::receive::Limits { request_bytes_max, ..Default::default() };
+    OtlpDoor::new(OtlpIntake::new(shared, anonymous_allowed), limits)
 }
 
 /// A journal that nobody writes to begins no segment, and ages all the same.
@@ -204,29 +249,39 @@ async fn blocking<T: Send + 'static>(
 
 fn adjustable(config: &Config, certificate: Option<Arc<Certificate>>) -> Adjustable {
     let limits = &config.limits;
+    let (grpc_max, otlp_max) = connections_max(limits);
     Adjustable {
-        grpc_permits: Permits::new(grpc_connections_max(limits.connections_max, limits.http_connections_max)),
+        grpc_permits: Permits::new(grpc_max),
         http_permits: Permits::new(limits.http_connections_max),
+        otlp_permits: Permits::new(otlp_max),
+        otlp_budget: Budget::new(limits.otlp_memory_bytes_max),
         per_ip: PerIp::new(limits.connections_per_ip_max),
         admission: Admission::new(limits.streams_max, limits.streams_per_team_max),
         certificate,
     }
 }
 
-/// As many connections as are configured, and as the system's bound on descriptors leaves room for.
-pub(super) fn grpc_connections_max(configured: usize, http_connections_max: usize) -> usize {
+/// As many connections to the gRPC port and to OTLP/HTTP as are configured, and as the system's bound on descriptors
+/// leaves room for.
+pub(super) fn connections_max(limits: &Limits) -> (usize, usize) {
+    let configured = (limits.connections_max, limits.otlp_connections_max);
     let Some(descriptors) = descriptors_max() else { return configured };
     // A process with very few descriptors still serves somebody: half of them.
-    let reserved = (DESCRIPTORS_RESERVED + http_connections_max).min(descriptors / 2);
+    let reserved = (DESCRIPTORS_RESERVED + limits.http_connections_max).min(descriptors / 2);
     let room = descriptors - reserved;
-    if room < configured {
-        tracing::warn!(
-            descriptors,
-            connections_max = room,
-            "the bound on open files allows fewer connections"
-        );
+    if room >= configured.0 + configured.1 {
+        return configured;
     }
-    configured.min(room)
+    // Agents come first: OTLP/HTTP has a quarter, or what they leave.
+    let otlp = configured.1.min((room / 4).max(room.saturating_sub(configured.0)));
+    let grpc = configured.0.min(room - otlp);
+    tracing::warn!(
+        descriptors,
+        connections_max = grpc,
+        otlp_connections_max = otlp,
+        "the bound on open files allows fewer connections"
+    );
+    (grpc, otlp)
 }
 
 /// Raises the soft bound on open files to the hard one, and says what it is.
@@ -254,12 +309,15 @@ struct Doors<'a> {
 impl Doors<'_> {
     fn listener(&self, door: Door, socket: TcpListener) -> Result<Listener, StartError> {
         let limits = &self.config.limits;
-        let (protocol, permits, per_ip, is_loopback) = match door {
-            Door::Grpc => ("h2", &self.adjustable.grpc_permits, self.adjustable.per_ip.clone(), false),
+        // An address has one share of both doors for telemetry.
+        let shared_per_ip = || self.adjustable.per_ip.clone();
+        let (protocols, permits, per_ip, is_loopback): (&[&str], _, _, _) = match door {
+            Door::Grpc => (&["h2"], &self.adjustable.grpc_permits, shared_per_ip(), false),
+            Door::Otlp => (&["h2", "http/1.1"], &self.adjustable.otlp_permits, shared_per_ip(), false),
             Door::Http => {
                 let is_loopback = self.config.http_listen.ip().is_loopback();
                 (
-                    "http/1.1",
+                    &["http/1.1"],
                     &self.adjustable.http_permits,
                     PerIp::new(limits.http_connections_max),
                     is_loopback,
@@ -268,7 +326,7 @@ impl Doors<'_> {
         };
         // Pages on loopback stay plain: `curl` and a local Prometheus need no certificate there.
         let certificate = self.adjustable.certificate.as_ref().filter(|_| !is_loopback);
-        let tls = certificate.map(|certificate| certificate.server_config(protocol)).transpose()?;
+        let tls = certificate.map(|certificate| certificate.server_config(protocols)).transpose()?;
         Ok(Listener {
             door,
             socket,

@@ -20,8 +20,10 @@ pub(super) fn apply(server: &mut Server, config: Config) -> Result<ReloadReport,
         certificate.reload(Some(files.clone()))?;
     }
     let limits = &config.limits;
-    let connections_max = parts::grpc_connections_max(limits.connections_max, limits.http_connections_max);
-    adjustable.grpc_permits.set_max(connections_max);
+    let (grpc_max, otlp_max) = parts::connections_max(limits);
+    adjustable.grpc_permits.set_max(grpc_max);
+    adjustable.otlp_permits.set_max(otlp_max);
+    adjustable.otlp_budget.set_max(limits.otlp_memory_bytes_max);
     adjustable.http_permits.set_max(limits.http_connections_max);
     adjustable.per_ip.set_max(limits.connections_per_ip_max);
     adjustable.admission.set_max(limits.streams_max, limits.streams_per_team_max);
@@ -42,11 +44,15 @@ fn restart_needed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("server.insecure", old.insecure != new.insecure),
         ("server.tls", old.tls.is_some() != new.tls.is_some()),
         ("server.journal", old.journal != new.journal),
+        ("destination", old.destinations != new.destinations),
         ("server.limits.series_per_family_max", {
             old.limits.series_per_family_max != new.limits.series_per_family_max
         }),
         ("server.limits.snapshot_interval_seconds", {
             old.limits.snapshot_interval != new.limits.snapshot_interval
+        }),
+        ("server.limits.otlp_request_bytes_max", {
+            old.limits.otlp_request_bytes_max != new.limits.otlp_request_bytes_max
         }),
     ];
     differs.into_iter().filter(|(_, differs)| *differs).map(|(setting, _)| setting).collect()

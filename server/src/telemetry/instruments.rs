@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use ::otlp::receive::{Budget, Outcome};
 use journal::Journal;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
 
 use crate::aggregate::View;
-use crate::figures::{Counts, Figures, Label};
+use crate::figures::{Counts, Door, Figures, Label, Level};
 
 /// What is observed.
 #[derive(Debug, Clone)]
@@ -18,6 +19,8 @@ pub struct Observed {
     pub journal: Arc<Journal>,
     /// What the journal folds into.
     pub view: Arc<View>,
+    /// The bytes that OTLP requests hold.
+    pub otlp_budget: Arc<Budget>,
 }
 
 /// Registers all instruments with `meter`.
@@ -26,25 +29,23 @@ pub fn observe(meter: &Meter, observed: &Observed) {
     streams(meter, &observed.figures);
     journal(meter, &observed.journal);
     aggregate(meter, observed);
+    otlp(meter, observed);
 }
 
 /// Name, help, and where the number is.
 type JournalFigure = (&'static str, &'static str, fn(journal::Stats) -> u64);
 
 fn connections(meter: &Meter, figures: &Arc<Figures>) {
-    let by_door = |pick: fn(&Figures) -> [i64; 2]| {
+    let by_door = |pick: fn(&Figures, Door) -> &Level| {
         let figures = figures.clone();
-        move || {
-            let [grpc, http] = pick(&figures);
-            vec![("grpc", grpc), ("http", http)]
-        }
+        move || Door::ALL.iter().map(|door| (door.name(), pick(&figures, *door).value())).collect()
     };
     labelled_gauge(meter, "muster_server_connections", "Open connections", "door", {
-        by_door(|f| [f.grpc_connections.value(), f.http_connections.value()])
+        by_door(Figures::connections)
     });
     let help = "1 while connections wait because no descriptor or permit is free";
     labelled_gauge(meter, "muster_server_accept_paused", help, "door", {
-        by_door(|f| [f.grpc_accept_paused.value(), f.http_accept_paused.value()])
+        by_door(Figures::accept_paused)
     });
     labelled(meter, "muster_server_connections_accepted", "Connections accepted", "door", {
         counts(figures, |f| &f.connections_accepted)
@@ -138,6 +139,49 @@ fn aggregate(meter: &Meter, observed: &Observed) {
     labelled_gauge(meter, "muster_server_agents", help, "state", move || {
         let (connected, known) = view.fleet.agent_counts();
         vec![("connected", connected as i64), ("away", (known - connected) as i64)]
+    });
+}
+
+fn otlp(meter: &Meter, observed: &Observed) {
+    let figures = observed.figures.clone();
+    let help = "OTLP requests to the collector by what became of them";
+    let instrument = meter.u64_observable_counter("muster_otlp_requests").with_description(help);
+    let callback = instrument.with_callback(move |observer| {
+        for (signal, of_signal) in figures.otlp.requests.iter() {
+            for (transport, outcomes) in of_signal.iter() {
+                for (outcome, count) in outcomes.iter() {
+                    // Most of the sixty never happen.
+                    if count > 0 || outcome == Outcome::Accepted.name() {
+                        let labels = [("signal", signal), ("transport", transport), ("outcome", outcome)];
+                        observer.observe(count, &labels.map(|(key, value)| KeyValue::new(key, value)));
+                    }
+                }
+            }
+        }
+    });
+    callback.build();
+    let help = "Log records, data points and spans that came over OTLP and are durable";
+    labelled(meter, "muster_otlp_items_accepted", help, "signal", {
+        counts(&observed.figures, |f| &f.otlp.items_accepted)
+    });
+    let help = "Bytes of OTLP payloads that are durable, decompressed";
+    labelled(meter, "muster_otlp_accepted_bytes", help, "signal", {
+        counts(&observed.figures, |f| &f.otlp.bytes_accepted)
+    });
+    let figures = observed.figures.clone();
+    let help = "Log records, data points and spans that were not taken of requests that were";
+    let instrument = meter.u64_observable_counter("muster_otlp_items_rejected").with_description(help);
+    let callback = instrument.with_callback(move |observer| {
+        for (signal, reasons) in figures.otlp.items_rejected.iter() {
+            for (reason, count) in reasons.iter() {
+                observer.observe(count, &[KeyValue::new("signal", signal), KeyValue::new("reason", reason)]);
+            }
+        }
+    });
+    callback.build();
+    let budget = observed.otlp_budget.clone();
+    gauge(meter, "muster_otlp_memory_bytes", "Bytes that OTLP requests under way hold", move || {
+        i64::try_from(budget.bytes_taken()).unwrap_or(i64::MAX)
     });
 }
 

@@ -3,6 +3,7 @@
 mod bounds;
 mod clones;
 mod ingest;
+mod otlp;
 mod pages;
 mod process;
 mod security;

@@ -99,7 +99,7 @@ fn write_config(dir: &Path, more: &str) -> std::path::PathBuf {
     let path = dir.join("muster.toml");
     let data = dir.join("data");
     let text = format!(
-        "[server]\ngrpc_listen = \"127.0.0.1:0\"\nhttp_listen = \"127.0.0.1:0\"\ndata_dir = {data:?}\n{more}"
+        "[server]\ngrpc_listen = \"127.0.0.1:0\"\nhttp_listen = \"127.0.0.1:0\"\notlp_http_listen = \"127.0.0.1:0\"\ndata_dir = {data:?}\n{more}"
     );
     replace(&path, text.as_bytes(), Access::Umask).expect("write");
     path
@@ -114,7 +114,7 @@ fn a_wrong_key_is_named_with_the_nearest_one_and_its_own_exit_code() {
         let output = output(arguments);
         assert_eq!(output.status.code(), Some(3));
         let said = text(&output.stderr);
-        assert!(said.contains("line 6") && said.contains("did you mean `streams_max`?"), "{said}");
+        assert!(said.contains("line 7") && said.contains("did you mean `streams_max`?"), "{said}");
     }
     assert!(!dir.path().join("data").exists(), "nothing is touched");
     let path = write_config(dir.path(), "");

@@ -35,6 +35,7 @@ pub async fn start(dir: &Path, text: &str) -> Server {
         data_dir: Some(dir.to_owned()),
         grpc_listen: Some(free),
         http_listen: Some(free),
+        otlp_http_listen: Some(free.to_string()),
         ..Default::default()
     };
     let config = Config::parse(text, &overrides).expect("valid configuration");

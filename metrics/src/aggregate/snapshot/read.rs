@@ -115,10 +115,7 @@ impl Restored {
         for _ in 0..reader.count(25)? {
             let name = self.text(reader)?;
             let (team, id) = (self.team(name), AgentId::from_bytes(reader.take()?));
-            let (heard_at, was_silent) = (reader.u32()?, reader.u8()? != 0);
-            // The timeline stood still and nobody knows for how long, so who was there then must be heard again. An
-            // agent's own page has its sources in the same process.
-            let silent = was_silent || self.store.config.scope == LabelScope::Collector;
+            let (heard_at, silent) = (reader.u32()?, reader.u8()? != 0);
             let agent = Agent { team, id, heard_at, silent, gone: false };
             self.agents.push(self.store.owners.add_agent(agent));
         }

@@ -118,3 +118,53 @@ fn closed_lists_are_sorted_as_the_guide_writes_them() {
         .collect();
     assert_eq!(values, [Some("1"), Some("2"), Some("3"), Some("4")]);
 }
+
+#[test]
+fn what_a_page_escapes_a_walk_gives_back() {
+    for text in ["", "plain", "a\"b", "back\\slash", "line\nfeed", "\\n", "\\\"\n\\", "é \u{1f980}"] {
+        assert_eq!(unescaped(&crate::exposition::label_value(text)), text);
+    }
+    // Not what a page has, and no reason to stop.
+    assert_eq!(unescaped("open\\"), "open\\");
+}
+
+#[test]
+fn a_walk_sees_what_the_page_sees() {
+    let mut bed = Bed::collector();
+    bed.hear(Said::by("devloop", "shop").run("linter", v1::RunStatus::Success, Some(20)).queue("linter", 4));
+    bed.hear(Said::by("devloop", "bank").queue("tester", 5).queue("linter", 6));
+    let walk = |bed: &Bed| {
+        let mut shown = std::collections::BTreeMap::new();
+        bed.aggregate.for_each_series(WallTime(NOON.0 + 60_000_000), |series| {
+            if series.is_visible {
+                *shown.entry(series.family.name).or_insert(0) += 1;
+            }
+        });
+        shown
+    };
+    for _ in 0..2 {
+        let page = bed.page();
+        for (family, count) in walk(&bed) {
+            let samples = page.lines().filter(|line| line.starts_with(&format!("{family}{{")));
+            let counts = page.lines().filter(|line| line.starts_with(&format!("{family}_count{{")));
+            assert_eq!(samples.count() + counts.count(), count, "{family}");
+        }
+        assert_eq!(walk(&bed).contains_key("devloop_event_queue_size"), page.contains("event_queue_size{"));
+        // The agent falls silent, and its gauges leave both.
+        bed.pass(400);
+    }
+    assert!(!walk(&bed).contains_key("devloop_event_queue_size"));
+}
+
+#[test]
+fn expiry_leaves_what_was_updated_since_the_mark() {
+    let mut bed = Bed::collector();
+    bed.hear(Said::by("devloop", "shop").run("linter", v1::RunStatus::Success, Some(20)));
+    let mark = bed.aggregate.mark();
+    bed.seconds += 100_000;
+    bed.aggregate.expire_before(bed.now(), mark);
+    assert_ne!(bed.aggregate.stats().series, 0);
+    bed.seconds += 10;
+    bed.aggregate.expire_before(bed.now(), bed.aggregate.mark());
+    assert_eq!(bed.aggregate.stats().series, 0);
+}

@@ -1,0 +1,216 @@
+//! Every series that an expression may name, with its type and labels.
+//!
+//! Four kinds: the catalogue of metrics (`docs/metrics.md`), the own figures of the collector and of the agent, what the
+//! recording rules make, and what Prometheus itself adds (`up`). A histogram is known by its samples: `_bucket`, `_sum`
+//! and `_count`. The table of own figures is held against the page of a running collector and a running agent by tests
+//! of theirs, since they make those figures.
+
+use metrics::catalogue::{self, MetricKind};
+
+use crate::prometheus;
+
+/// Labels that Prometheus gives to all it scrapes: its own two, and `environment` of the shipped scrape configurations.
+pub const SCRAPE_LABELS: &[&str] = &["job", "instance", "environment"];
+/// Labels that every family of the catalogue has on the collector's page.
+pub const SCOPE_LABELS: &[&str] = &["team", "user", "host", "project"];
+
+/// What a sample is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SampleKind {
+    /// Only grows: `rate` and `increase` make sense.
+    Counter,
+    /// Reads what is now.
+    Gauge,
+    /// One bucket of a classic histogram; grows like a counter and has `le`.
+    Bucket,
+}
+
+/// A sample that an expression may select.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sample {
+    /// What it is.
+    pub kind: SampleKind,
+    /// All of its labels.
+    pub labels: Vec<&'static str>,
+}
+
+/// A series that a recording rule makes.
+#[derive(Debug, Clone, Copy)]
+pub struct Recorded {
+    /// Its name, `level:metric:operation` or as a guide has it.
+    pub name: &'static str,
+    /// Its labels.
+    pub labels: &'static [&'static str],
+}
+
+/// A figure of the service itself, as its page has it.
+#[derive(Debug, Clone, Copy)]
+pub struct OwnFigure {
+    /// Its name on the page, without `_bucket`, `_sum` and `_count`.
+    pub name: &'static str,
+    /// Its type on the page.
+    pub kind: FigureKind,
+    /// Its labels.
+    pub labels: &'static [&'static str],
+}
+
+/// Type of a figure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FigureKind {
+    /// Only grows.
+    Counter,
+    /// Reads what is now.
+    Gauge,
+    /// Classic histogram.
+    Histogram,
+}
+
+/// The sample of that name, or `None` when nothing exposes it.
+pub fn find(name: &str) -> Option<Sample> {
+    from_catalogue(name).or_else(|| own(name)).or_else(|| recorded(name)).or_else(|| prometheus_own(name))
+}
+
+/// The collector's own figures, on its page.
+pub const COLLECTOR_FIGURES: &[OwnFigure] = &[
+    gauge("muster_server_connections", &["door"]),
+    gauge("muster_server_accept_paused", &["door"]),
+    counter("muster_server_connections_accepted_total", &["door"]),
+    counter("muster_server_connections_refused_total", &["reason"]),
+    gauge("muster_server_streams", &[]),
+    counter("muster_server_streams_ended_total", &["reason"]),
+    counter("muster_server_batches_total", &["outcome"]),
+    counter("muster_server_events_accepted_total", &[]),
+    counter("muster_server_accepted_bytes_total", &[]),
+    counter("muster_server_events_missing_total", &[]),
+    counter("muster_server_credentials_refused_total", &["reason"]),
+    counter("muster_server_reloads_total", &["result"]),
+    counter("muster_server_journal_syncs_total", &[]),
+    counter("muster_server_journal_records_total", &[]),
+    counter("muster_server_journal_appended_bytes_total", &[]),
+    counter("muster_server_journal_disk_full_total", &[]),
+    counter("muster_server_journal_dropped_records_total", &[]),
+    gauge("muster_server_journal_bytes", &[]),
+    gauge("muster_server_journal_segments", &[]),
+    gauge("muster_server_journal_queued_bytes", &[]),
+    gauge("muster_server_journal_quarantined_records", &[]),
+    gauge("muster_server_journal_missing_records", &[]),
+    counter("muster_server_events_aggregated_total", &[]),
+    counter("muster_server_records_passed_over_total", &["reason"]),
+    counter("muster_server_records_missing_total", &[]),
+    gauge("muster_server_aggregate_lag_records", &[]),
+    counter("muster_server_snapshots_total", &["result"]),
+    gauge("muster_server_series", &[]),
+    gauge("muster_server_agents", &["state"]),
+    histogram("muster_server_ack", &[]),
+];
+
+/// An agent's own figures, on its page.
+pub const AGENT_FIGURES: &[OwnFigure] = &[
+    counter("muster_agent_events_spooled_total", &[]),
+    counter("muster_agent_events_acked_total", &[]),
+    gauge("muster_agent_events_queued", &[]),
+    counter("muster_agent_events_dropped_total", &["reason"]),
+    gauge("muster_agent_spool_bytes", &[]),
+    counter("muster_agent_spool_quarantined_records_total", &[]),
+    counter("muster_agent_spool_refusals_total", &[]),
+    gauge("muster_agent_connected", &[]),
+    counter("muster_agent_connects_total", &[]),
+    counter("muster_agent_new_epochs_total", &[]),
+    gauge("muster_agent_projects", &[]),
+    gauge("muster_agent_sources", &[]),
+    counter("muster_agent_steps_total", &[]),
+    counter("muster_agent_source_panics_total", &[]),
+    counter("muster_agent_rescans_forced_total", &[]),
+    gauge("muster_agent_memory_bytes", &[]),
+    counter("muster_agent_cpu_seconds_total", &[]),
+];
+
+const fn counter(name: &'static str, labels: &'static [&'static str]) -> OwnFigure {
+    OwnFigure { name, kind: FigureKind::Counter, labels }
+}
+
+const fn gauge(name: &'static str, labels: &'static [&'static str]) -> OwnFigure {
+    OwnFigure { name, kind: FigureKind::Gauge, labels }
+}
+
+const fn histogram(name: &'static str, labels: &'static [&'static str]) -> OwnFigure {
+    OwnFigure { name, kind: FigureKind::Histogram, labels }
+}
+
+fn from_catalogue(name: &str) -> Option<Sample> {
+    catalogue::families().iter().find_map(|family| {
+        let kind = sample_kind(family.name, figure_kind(family.kind), name)?;
+        let own = family.labels.iter().map(|label| label.name);
+        Some(sample(kind, SCOPE_LABELS.iter().copied().chain(own)))
+    })
+}
+
+fn own(name: &str) -> Option<Sample> {
+    COLLECTOR_FIGURES.iter().chain(AGENT_FIGURES).find_map(|figure| {
+        let kind = sample_kind(figure.name, figure.kind, name)?;
+        Some(sample(kind, figure.labels.iter().copied()))
+    })
+}
+
+fn recorded(name: &str) -> Option<Sample> {
+    let recorded = prometheus::recorded().iter().find(|recorded| recorded.name == name)?;
+    Some(Sample { kind: SampleKind::Gauge, labels: recorded.labels.to_vec() })
+}
+
+fn prometheus_own(name: &str) -> Option<Sample> {
+    matches!(name, "up" | "scrape_duration_seconds" | "scrape_samples_scraped")
+        .then(|| sample(SampleKind::Gauge, std::iter::empty()))
+}
+
+fn sample(kind: SampleKind, labels: impl Iterator<Item = &'static str>) -> Sample {
+    let bucket = (kind == SampleKind::Bucket).then_some("le");
+    Sample { kind, labels: SCRAPE_LABELS.iter().copied().chain(labels).chain(bucket).collect() }
+}
+
+/// What the sample `name` of the family `family` is, if it is one of its samples.
+fn sample_kind(family: &str, kind: FigureKind, name: &str) -> Option<SampleKind> {
+    let suffix = name.strip_prefix(family)?;
+    match (kind, suffix) {
+        (FigureKind::Counter, "") | (FigureKind::Histogram, "_sum" | "_count") => Some(SampleKind::Counter),
+        (FigureKind::Gauge, "") => Some(SampleKind::Gauge),
+        (FigureKind::Histogram, "_bucket") => Some(SampleKind::Bucket),
+        _ => None,
+    }
+}
+
+fn figure_kind(kind: MetricKind) -> FigureKind {
+    match kind {
+        MetricKind::Counter(_) => FigureKind::Counter,
+        MetricKind::Gauge(_) => FigureKind::Gauge,
+        MetricKind::Histogram(_) => FigureKind::Histogram,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_is_known_with_its_type_and_labels_and_nothing_else_is() {
+        let runs = find("devloop_agent_runs_total").expect("in the catalogue");
+        assert_eq!(runs.kind, SampleKind::Counter);
+        assert_eq!(runs.labels[3..], ["team", "user", "host", "project", "agent", "status"]);
+        let bucket = find("devloop_agent_execution_duration_ms_bucket").expect("a sample of a histogram");
+        assert_eq!((bucket.kind, bucket.labels.last()), (SampleKind::Bucket, Some(&"le")));
+        assert_eq!(find("muster_server_ack_count").expect("an own figure").kind, SampleKind::Counter);
+        assert_eq!(find("up").expect("Prometheus has it").kind, SampleKind::Gauge);
+        for unknown in
+            ["devloop_agent_execution_duration_ms", "devloop_agent_runs", "loki_events", "total_time"]
+        {
+            assert_eq!(find(unknown), None, "{unknown}");
+        }
+    }
+
+    #[test]
+    fn no_own_figure_has_the_name_of_another_family() {
+        let own: Vec<_> = COLLECTOR_FIGURES.iter().chain(AGENT_FIGURES).map(|figure| figure.name).collect();
+        for (index, name) in own.iter().enumerate() {
+            assert!(catalogue::find(name).is_none() && !own[index + 1..].contains(name), "{name}");
+        }
+    }
+}

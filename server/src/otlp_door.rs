@@ -1,0 +1,104 @@
+//! OTLP that comes to the collector itself: into the journal, and acknowledged when it is durable there.
+//!
+//! ```text
+//! otlp::receive ─> team of the token, room in the budget ─> parts of a record each ─> stream log ─> accepted
+//! ```
+//!
+//! | what comes | what happens |
+//! |---|---|
+//! | a request that fits into a record | one record |
+//! | a larger one | parts in groups ([`GROUP_BYTES_MAX`]): after a crash a group is there or is not |
+//! | an item that fits into no record | rejected, counted, told as partial success; the rest is taken |
+//! | journal full, disk full | overloaded: the client comes again |
+//! | journal poisoned | unavailable, and the collector stops |
+//!
+//! A request whose answer is lost is sent again and stored again: OTLP has no numbers to tell a repeat by.
+
+mod connection;
+mod store;
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+use journal::stream::StreamLog;
+use otlp::Signal;
+use otlp::receive::{Accepted, Budget, Door, Intake, Outcome, Payload, Refusal, Room, Transport};
+use tokio::sync::watch;
+
+pub(crate) use connection::serve;
+pub use store::GROUP_BYTES_MAX;
+
+use crate::credentials::{Caller, Credentials};
+use crate::figures::Figures;
+use crate::ingest::{Peer, spread};
+
+/// Both of OTLP's protocols before the collector's journal.
+pub type OtlpDoor = Door<OtlpIntake>;
+
+/// What both OTLP doors share.
+#[derive(Clone)]
+pub struct Shared {
+    /// Where payloads become durable.
+    pub log: Arc<dyn StreamLog>,
+    /// Who may send.
+    pub credentials: Arc<Credentials>,
+    /// The bytes that requests may hold.
+    pub budget: Arc<Budget>,
+    /// Counters.
+    pub figures: Arc<Figures>,
+    /// Told once when the log is poisoned.
+    pub poisoned: watch::Sender<Option<String>>,
+}
+
+/// Takes payloads into the journal.
+#[derive(Clone)]
+pub struct OtlpIntake {
+    shared: Shared,
+    anonymous_allowed: bool,
+}
+
+impl OtlpIntake {
+    /// An intake for one listener; `anonymous_allowed` is whether it takes requests without a token.
+    pub fn new(shared: Shared, anonymous_allowed: bool) -> Self {
+        Self { shared, anonymous_allowed }
+    }
+}
+
+impl Intake for OtlpIntake {
+    type Caller = Caller;
+
+    fn authenticate(&self, head: &Parts) -> Result<Caller, Refusal> {
+        let peer: IpAddr = match head.extensions.get::<Peer>() {
+            Some(Peer(peer)) => peer.ip(),
+            None => return Err(Refusal::Internal),
+        };
+        let header = head.headers.get(AUTHORIZATION).map(|value| value.as_bytes());
+        let caller = self.shared.credentials.authenticate_at(peer, header, self.anonymous_allowed);
+        caller.map_err(|_| {
+            tracing::debug!(%peer, "credential refused");
+            Refusal::Unauthenticated
+        })
+    }
+
+    fn reserve(&self, bytes: usize) -> Result<Room, Refusal> {
+        self.shared.budget.reserve(bytes)
+    }
+
+    async fn take(&self, caller: &Caller, payload: Payload) -> Result<Accepted, Refusal> {
+        store::store(&self.shared, &caller.team, payload).await
+    }
+
+    fn finished(&self, signal: Signal, transport: Transport, outcome: Outcome) {
+        self.shared.figures.otlp.requests.of(signal).of(transport).add(outcome, 1);
+    }
+}
+
+/// A time of at least `least`, spread so that clients do not come back together.
+fn later(least: Duration) -> Duration {
+    Duration::from_millis(spread(least))
+}
