@@ -7,9 +7,7 @@ use std::time::Duration;
 use muster::settings;
 
 use super::destination;
-use super::limits::{
-    COUNT_RANGE, OTLP_MEMORY_BYTES_RANGE, OTLP_REQUEST_BYTES_RANGE, SNAPSHOT_SECONDS_RANGE,
-};
+use super::limits::{COUNT_RANGE, OTLP_MEMORY_BYTES_RANGE, OTLP_REQUEST_BYTES_RANGE, SNAPSHOT_SECONDS_RANGE};
 use super::{
     Config, ConfigError, GRPC_LISTEN_DEFAULT, HTTP_LISTEN_DEFAULT, JournalSettings, Limits,
     OTLP_HTTP_LISTEN_DEFAULT, OtherSections, Overrides, TlsFiles,

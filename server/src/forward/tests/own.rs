@@ -86,7 +86,10 @@ async fn events_go_out_as_log_records_runs_as_spans_and_payloads_as_they_came() 
     let logs = received.iter().find(|received| received.path == "/v1/logs").expect("logs");
     let records = logs.records();
     assert_eq!(records.len(), 4, "{records:?}");
-    assert_eq!(records[3], ("07070707070707070707070707070707-0000000000000003-4.0".to_owned(), "as it came".to_owned()));
+    assert_eq!(
+        records[3],
+        ("07070707070707070707070707070707-0000000000000003-4.0".to_owned(), "as it came".to_owned())
+    );
     assert_eq!(logs.attribute("env").as_deref(), Some("lab"));
     assert_eq!(logs.attribute("muster.team").as_deref(), Some("platform"));
     let traces = received.iter().find(|received| received.path == "/v1/traces").expect("traces");
