@@ -73,18 +73,17 @@ impl fmt::Display for UnknownKey {
 }
 
 /// The first key of a section that is not among `known`. `section` is a path such as `["server", "tls"]`, the empty path
-/// is the file itself. Text that is no TOML and a section that is not there have no unknown key: whoever reads the
+/// is the file itself; where it leads through a list of tables, all of them are looked at. Text that is no TOML and a section that is not there have no unknown key: whoever reads the
 /// values reports those with their place.
 pub fn first_unknown_key(text: &str, section: &[&str], known: &[&str]) -> Option<UnknownKey> {
     let document = DeTable::parse(text).ok()?;
-    let mut table = document.get_ref();
+    let mut tables = vec![document.get_ref()];
     for name in section {
-        match table.get(*name)?.get_ref() {
-            DeValue::Table(inner) => table = inner,
-            _ => return None,
-        }
+        let values = tables.iter().filter_map(|table| Some(table.get(*name)?.get_ref()));
+        tables = values.flat_map(tables_of).collect();
     }
-    let mut unknown: Vec<_> = table.keys().filter(|key| !known.contains(&key.get_ref().as_ref())).collect();
+    let keys = tables.iter().flat_map(|table| table.keys());
+    let mut unknown: Vec<_> = keys.filter(|key| !known.contains(&key.get_ref().as_ref())).collect();
     unknown.sort_by_key(|key| key.span().start);
     let key = unknown.first()?;
     let before = text.get(..key.span().start).unwrap_or_default();
@@ -94,6 +93,15 @@ pub fn first_unknown_key(text: &str, section: &[&str], known: &[&str]) -> Option
         key: path.join("."),
         nearest: nearest(key.get_ref(), known).map(str::to_owned),
     })
+}
+
+/// A table, or those of a list.
+fn tables_of<'a, 'i>(value: &'a DeValue<'i>) -> Vec<&'a DeTable<'i>> {
+    match value {
+        DeValue::Table(table) => vec![table],
+        DeValue::Array(values) => values.iter().flat_map(|value| tables_of(value.get_ref())).collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// The known word that `given` is most like, if any is like it.

@@ -18,6 +18,10 @@ use crate::facts::{ContentField, Privacy};
 use crate::spool::{FullPolicy, SpoolConfig};
 use crate::uplink::{ServerConfig, TokenSource};
 
+mod otlp;
+
+pub use otlp::OtlpConfig;
+
 /// Where the agent's own page is unless told otherwise.
 pub const METRICS_LISTEN_DEFAULT: &str = "127.0.0.1:9465";
 /// How often everything is looked at, whatever the notifications say.
@@ -42,6 +46,8 @@ pub struct AgentConfig {
     pub rescan_interval: Duration,
     /// Whether processes and the machine are measured.
     pub host_samples: bool,
+    /// Where OTLP is taken; `None`: nowhere.
+    pub otlp: Option<OtlpConfig>,
 }
 
 /// What flags and variables say; `None` and empty leave the file's word.
@@ -96,7 +102,7 @@ pub enum ConfigError {
 }
 
 const SECTIONS: [&str; 4] = ["server", "agent", "history", "destination"];
-const AGENT: [&str; 13] = [
+const AGENT: [&str; 14] = [
     "server",
     "watch",
     "state_dir",
@@ -110,6 +116,7 @@ const AGENT: [&str; 13] = [
     "privacy",
     "spool",
     "projects",
+    "otlp",
 ];
 const PRIVACY: [&str; 1] = ["include"];
 const SPOOL: [&str; 4] = ["bytes_max", "full_policy", "acked_bytes_max", "acked_hours_max"];
@@ -138,6 +145,8 @@ struct RawAgent {
     privacy: RawPrivacy,
     #[serde(default)]
     spool: RawSpool,
+    #[serde(default)]
+    otlp: otlp::RawOtlp,
     /// `"/path" = "name"`.
     #[serde(default)]
     projects: BTreeMap<PathBuf, String>,
@@ -182,6 +191,7 @@ impl AgentConfig {
             (&["agent"], &AGENT),
             (&["agent", "privacy"], &PRIVACY),
             (&["agent", "spool"], &SPOOL),
+            (&["agent", "otlp"], &otlp::KEYS),
         ] {
             if let Some(unknown) = first_unknown_key(text, section, known) {
                 return Err(ConfigError::UnknownKey(unknown));
@@ -223,6 +233,7 @@ impl RawAgent {
             rescan_interval,
             host_samples: self.host_samples.unwrap_or(true),
             project_names: self.projects,
+            otlp: self.otlp.validate()?,
         })
     }
 

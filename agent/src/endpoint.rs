@@ -21,6 +21,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::figures::{Figures, RuntimeCounters};
+use crate::otlp::OtlpCounters;
 use crate::processes;
 use crate::uplink::{SharedSpool, UplinkStatus, stopped};
 
@@ -37,6 +38,8 @@ pub struct Page {
     pub counters: Mutex<RuntimeCounters>,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
+    /// What the receiver of OTLP counts, when there is one.
+    pub otlp: Option<Arc<OtlpCounters>>,
 }
 
 impl Page {
@@ -138,7 +141,10 @@ async fn metrics_page(State(page): State<Arc<Page>>, headers: HeaderMap) -> Resp
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     let format = Format::negotiate(accept);
     let request = PageRequest { format, ..PageRequest::default() };
-    let figures = page.figures().await.to_text();
+    let mut figures = page.figures().await.to_text();
+    if let Some(otlp) = &page.otlp {
+        otlp.write_text(&mut figures);
+    }
     let mut body = Vec::with_capacity(16 << 10);
     {
         let aggregate = page.aggregate.lock();

@@ -20,7 +20,7 @@ use muster::v1::event::Kind;
 
 use crate::sources::ProjectContext;
 
-mod redact;
+pub(crate) mod redact;
 
 pub use redact::{ContentField, Privacy};
 

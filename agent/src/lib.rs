@@ -11,6 +11,7 @@ pub mod endpoint;
 pub mod facts;
 pub mod figures;
 pub mod identity;
+pub mod otlp;
 pub mod processes;
 pub mod project;
 pub mod runtime;

@@ -26,6 +26,7 @@ use crate::endpoint::{self, GuidePlace, Page};
 use crate::facts::Facts;
 use crate::figures::RuntimeCounters;
 use crate::identity::{self, IdentityError};
+use crate::otlp;
 use crate::processes::ProcTable;
 use crate::project::Machine;
 use crate::sources::host::{self, HostSource, LiveTool};
@@ -34,7 +35,7 @@ use crate::spool::{Spool, SpoolError};
 use crate::uplink::{self, SharedSpool, Speaker, UplinkStatus, stopped};
 use crate::watch::{ChangeSet, Changes, Watcher};
 
-mod local;
+pub(crate) mod local;
 mod projects;
 pub mod slot;
 
@@ -66,6 +67,19 @@ pub enum StartError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// OTLP's ports.
+    #[error(
+        "cannot listen on {address} ({setting}): {source}; a collector on this machine has the same ports: name others, or \
+         leave agent.otlp off and let the tools send to the collector"
+    )]
+    ListenOtlp {
+        /// The address.
+        address: SocketAddr,
+        /// The key that names it.
+        setting: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
 }
 
 /// A running agent.
@@ -92,6 +106,7 @@ pub struct Agent {
     guide_places: BTreeSet<GuidePlace>,
     paused_until: Option<Monotonic>,
     metrics_address: Option<SocketAddr>,
+    otlp: Option<otlp::Receiver>,
 }
 
 struct HostSlot {
@@ -100,7 +115,7 @@ struct HostSlot {
 }
 
 impl Agent {
-    /// Opens the spool, binds the page and finds the projects. Nothing is read yet.
+    /// Opens the spool, binds the page and OTLP's ports, and finds the projects. Nothing is read yet.
     pub async fn start(
         config: AgentConfig,
         clock: Arc<dyn Clock>,
@@ -120,6 +135,7 @@ impl Agent {
             uplink,
             counters: Mutex::new(RuntimeCounters::default()),
             clock: clock.clone(),
+            otlp: config.otlp.as_ref().map(|_| Arc::default()),
         });
         let mut tasks = JoinSet::new();
         let metrics_address = bind_page(&config, &page, &shutdown, &mut tasks).await?;
@@ -127,6 +143,7 @@ impl Agent {
             let speaker = Speaker { instance, host: machine.host.clone(), user: machine.user.clone() };
             tasks.spawn(uplink::run(server, spool.clone(), speaker, status, shutdown.clone()));
         }
+        let otlp = start_otlp(&config, &page, agent_id, &machine, &shutdown, &mut tasks).await?;
         let host = config
             .host_samples
             .then(|| HostSlot { source: HostSource::new(&machine), due: clock.monotonic() });
@@ -154,6 +171,7 @@ impl Agent {
             guide_places: BTreeSet::new(),
             paused_until: None,
             metrics_address,
+            otlp,
         };
         let variable = |name: &str| std::env::var(name).ok();
         agent.open_guide_place(endpoint::loki_guide_place(&variable));
@@ -164,6 +182,11 @@ impl Agent {
     /// Where the page is.
     pub fn metrics_address(&self) -> Option<SocketAddr> {
         self.metrics_address
+    }
+
+    /// Where OTLP is taken.
+    pub fn otlp_addresses(&self) -> otlp::Addresses {
+        self.otlp.as_ref().map(otlp::Receiver::addresses).unwrap_or_default()
     }
 
     /// Reads and spools until shutdown.
@@ -407,4 +430,24 @@ async fn bind_page(
     let (page, shutdown) = (page.clone(), shutdown.clone());
     tasks.spawn(async move { endpoint::serve(listener, "/metrics", page, shutdown).await });
     Ok(Some(bound))
+}
+
+async fn start_otlp(
+    config: &AgentConfig,
+    page: &Arc<Page>,
+    agent_id: AgentId,
+    machine: &Machine,
+    shutdown: &watch::Receiver<bool>,
+    tasks: &mut JoinSet<()>,
+) -> Result<Option<otlp::Receiver>, StartError> {
+    let Some(otlp_config) = &config.otlp else { return Ok(None) };
+    let around = otlp::Surroundings {
+        page: page.clone(),
+        agent_id,
+        machine: machine.clone(),
+        privacy: config.privacy.clone(),
+        tasks,
+        shutdown: shutdown.clone(),
+    };
+    otlp::start(otlp_config, around).await.map(Some)
 }

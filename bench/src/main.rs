@@ -13,6 +13,7 @@ mod batches;
 mod collector;
 mod ingest;
 mod load;
+mod otlp;
 mod process;
 mod sink;
 
@@ -34,6 +35,10 @@ enum Command {
     Load(load::LoadArgs),
     /// Bare service against collector, with and without sync, interleaved
     Ingest(ingest::IngestArgs),
+    /// OTLP in and through: bare service, collector, collector with a destination, rotel; interleaved
+    Otlp(otlp::OtlpArgs),
+    /// A bare tonic service that takes OTLP logs and walks their bytes
+    OtlpBare(otlp::BareArgs),
     /// Idle collector, memory a connection, cold start on a large journal
     Collector(collector::CollectorArgs),
     /// Idle agent, lines tailed a second, time from a line to the collector's page
@@ -45,6 +50,8 @@ fn main() -> anyhow::Result<()> {
         Command::Sink(args) => sink::run(&args),
         Command::Load(args) => load::run(&args),
         Command::Ingest(args) => ingest::run(&args),
+        Command::Otlp(args) => otlp::run(&args),
+        Command::OtlpBare(args) => otlp::run_bare(&args),
         Command::Collector(args) => collector::run(&args),
         Command::Agent(args) => agent::run(&args),
     }

@@ -19,6 +19,8 @@ pub struct Usage {
     pub cpu_seconds: f64,
     /// Resident memory.
     pub resident_bytes: u64,
+    /// The most that it ever was.
+    pub resident_peak_bytes: u64,
     /// Voluntary context switches of all its threads: wake-ups.
     pub wakeups: u64,
 }
@@ -48,6 +50,31 @@ impl Measured {
         ensure!(!process.ready.is_empty(), "{} ended before it was ready", program.display());
         // Keep the pipe read, so that the child never blocks on it.
         std::thread::spawn(move || lines.for_each(drop));
+        Ok(process)
+    }
+
+    /// Starts a program that tells nothing, and waits until it listens on `address`.
+    pub fn start_listening(
+        core: usize,
+        program: &Path,
+        args: &[&str],
+        address: &str,
+    ) -> anyhow::Result<Self> {
+        let child = Command::new("taskset")
+            .args(["-c", &core.to_string()])
+            .arg(program)
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .with_context(|| format!("cannot start {}", program.display()))?;
+        let process = Self { child, ready: String::new() };
+        let begun = crate::collector::started();
+        while std::net::TcpStream::connect(address).is_err() {
+            ensure!(begun.elapsed().as_secs() < 10, "{} does not listen", program.display());
+            crate::collector::wait(std::time::Duration::from_millis(20));
+        }
         Ok(process)
     }
 
@@ -83,13 +110,10 @@ pub fn usage(pid: u32) -> anyhow::Result<Usage> {
     // Fields 14 and 15 of proc(5), counted from 1; the state after the name is field 3. Ticks are 10 ms on Linux.
     let ticks = |index: usize| fields.get(index).and_then(|f| f.parse::<f64>().ok()).unwrap_or_default();
     let cpu_seconds = (ticks(11) + ticks(12)) / 100.0;
-    let mut resident_bytes = 0;
     let mut wakeups = 0;
-    for line in std::fs::read_to_string(format!("/proc/{pid}/status"))?.lines() {
-        if let Some(kib) = line.strip_prefix("VmRSS:") {
-            resident_bytes = kib.trim().trim_end_matches(" kB").trim().parse::<u64>()? * 1024;
-        }
-    }
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let resident_bytes = memory(&status, "VmRSS:")?;
+    let resident_peak_bytes = memory(&status, "VmHWM:")?;
     for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
         // A thread may end between the listing and the reading.
         let Ok(status) = std::fs::read_to_string(task?.path().join("status")) else { continue };
@@ -99,7 +123,13 @@ pub fn usage(pid: u32) -> anyhow::Result<Usage> {
             }
         }
     }
-    Ok(Usage { cpu_seconds, resident_bytes, wakeups })
+    Ok(Usage { cpu_seconds, resident_bytes, resident_peak_bytes, wakeups })
+}
+
+/// Bytes of a line of `/proc/<pid>/status`, such as `VmRSS:  1234 kB`.
+fn memory(status: &str, name: &str) -> anyhow::Result<u64> {
+    let kib = status.lines().find_map(|line| line.strip_prefix(name)).context("no such line")?;
+    Ok(kib.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
 }
 
 /// A program built beside this one.

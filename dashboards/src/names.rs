@@ -2,8 +2,8 @@
 //!
 //! Four kinds: the catalogue of metrics (`docs/metrics.md`), the own figures of the collector and of the agent, what the
 //! recording rules make, and what Prometheus itself adds (`up`). A histogram is known by its samples: `_bucket`, `_sum`
-//! and `_count`. The table of own figures is held against the page of a running collector and a running agent by tests
-//! of theirs, since they make those figures.
+//! and `_count`. The tables of own figures are held against the pages of a running collector and a running agent by
+//! `tests/dashboards.rs`.
 
 use metrics::catalogue::{self, MetricKind};
 
@@ -102,6 +102,36 @@ pub const COLLECTOR_FIGURES: &[OwnFigure] = &[
     gauge("muster_server_series", &[]),
     gauge("muster_server_agents", &["state"]),
     histogram("muster_server_ack", &[]),
+    counter("muster_otlp_requests_total", &["signal", "transport", "outcome"]),
+    counter("muster_otlp_items_accepted_total", &["signal"]),
+    counter("muster_otlp_items_rejected_total", &["signal", "reason"]),
+    counter("muster_otlp_accepted_bytes_total", &["signal"]),
+    gauge("muster_otlp_memory_bytes", &[]),
+];
+
+/// The collector's figures of each destination, on its page while it has destinations.
+pub const DESTINATION_FIGURES: &[OwnFigure] = &[
+    gauge("muster_destination_queued_records", &["destination"]),
+    gauge("muster_destination_queued_bytes", &["destination"]),
+    gauge("muster_destination_oldest_age_seconds", &["destination"]),
+    gauge("muster_destination_up", &["destination"]),
+    gauge("muster_destination_pending_items", &["destination", "signal"]),
+    counter("muster_destination_accepted_items_total", &["destination", "signal"]),
+    counter("muster_destination_delivered_items_total", &["destination", "signal"]),
+    counter("muster_destination_filtered_items_total", &["destination", "signal"]),
+    counter("muster_destination_retried_items_total", &["destination", "signal"]),
+    counter("muster_destination_dropped_items_total", &["destination", "signal", "reason"]),
+    counter("muster_destination_requests_total", &["destination", "outcome"]),
+    counter("muster_destination_missing_records_total", &["destination"]),
+    counter("muster_destination_dead_letters_deleted_total", &["destination"]),
+];
+
+/// The collector's figures of what a team sent over OTLP, on its page once the team did.
+pub const OTLP_TEAM_FIGURES: &[OwnFigure] = &[
+    counter("muster_otlp_folded_items_total", &["team", "signal"]),
+    counter("muster_otlp_points_dropped_total", &["team", "reason"]),
+    gauge("muster_otlp_series", &["team"]),
+    gauge("muster_otlp_streams", &["team"]),
 ];
 
 /// An agent's own figures, on its page.
@@ -137,6 +167,10 @@ const fn histogram(name: &'static str, labels: &'static [&'static str]) -> OwnFi
     OwnFigure { name, kind: FigureKind::Histogram, labels }
 }
 
+fn own_figures() -> impl Iterator<Item = &'static OwnFigure> {
+    COLLECTOR_FIGURES.iter().chain(DESTINATION_FIGURES).chain(OTLP_TEAM_FIGURES).chain(AGENT_FIGURES)
+}
+
 fn from_catalogue(name: &str) -> Option<Sample> {
     catalogue::families().iter().find_map(|family| {
         let kind = sample_kind(family.name, figure_kind(family.kind), name)?;
@@ -146,7 +180,7 @@ fn from_catalogue(name: &str) -> Option<Sample> {
 }
 
 fn own(name: &str) -> Option<Sample> {
-    COLLECTOR_FIGURES.iter().chain(AGENT_FIGURES).chain(prometheus::FIGURES).find_map(|figure| {
+    own_figures().find_map(|figure| {
         let kind = sample_kind(figure.name, figure.kind, name)?;
         Some(sample(kind, figure.labels.iter().copied()))
     })
@@ -158,8 +192,14 @@ fn recorded(name: &str) -> Option<Sample> {
 }
 
 fn prometheus_own(name: &str) -> Option<Sample> {
-    matches!(name, "up" | "scrape_duration_seconds" | "scrape_samples_scraped")
-        .then(|| sample(SampleKind::Gauge, std::iter::empty()))
+    match name {
+        "up" | "scrape_duration_seconds" | "scrape_samples_scraped" => {
+            Some(sample(SampleKind::Gauge, std::iter::empty()))
+        }
+        // What the alerts' own expressions leave of labels comes on top.
+        "ALERTS" => Some(sample(SampleKind::Gauge, ["alertname", "alertstate", "severity"].into_iter())),
+        _ => None,
+    }
 }
 
 fn sample(kind: SampleKind, labels: impl Iterator<Item = &'static str>) -> Sample {
@@ -208,7 +248,7 @@ mod tests {
 
     #[test]
     fn no_own_figure_has_the_name_of_another_family() {
-        let own: Vec<_> = COLLECTOR_FIGURES.iter().chain(AGENT_FIGURES).map(|figure| figure.name).collect();
+        let own: Vec<_> = own_figures().map(|figure| figure.name).collect();
         for (index, name) in own.iter().enumerate() {
             assert!(catalogue::find(name).is_none() && !own[index + 1..].contains(name), "{name}");
         }

@@ -9,7 +9,6 @@ mod alertmanager;
 mod burn;
 mod devloop;
 mod loki_mode;
-mod own_figures;
 mod rule;
 mod scrape;
 mod service;
@@ -18,8 +17,6 @@ mod yaml;
 use crate::GeneratedFile;
 use crate::names::Recorded;
 use rule::RuleFile;
-
-pub(crate) use own_figures::FIGURES;
 
 /// Every file for Prometheus.
 pub fn files() -> Vec<GeneratedFile> {

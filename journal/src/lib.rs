@@ -29,6 +29,7 @@
 //! all of it (group commit). Idle, it sleeps on a condition and never wakes. The bytes are specified in [`mod@format`].
 //! [`stream`] is the collector's log over it: numbered streams with a high-water mark each.
 
+mod backlog;
 mod completion;
 mod config;
 mod cursor;
@@ -146,6 +147,26 @@ impl Journal {
     /// Takes a cursor away, so that it holds nothing back any more. No such cursor is no error.
     pub fn remove_cursor(&self, name: &str) -> Result<(), CursorError> {
         cursor::remove(&self.shared, name)
+    }
+
+    /// The names of all cursors.
+    pub fn cursor_names(&self) -> Vec<String> {
+        self.shared.cursors.lock().keys().cloned().collect()
+    }
+
+    /// What tells this log from every other one; part of identities that are made from positions.
+    pub fn id(&self) -> format::JournalId {
+        self.shared.journal_id
+    }
+
+    /// Bytes of the records after `position`, about: inside a segment, records are taken to be of one size.
+    pub fn bytes_after(&self, position: Position) -> u64 {
+        backlog::bytes_after(&self.shared.segments.lock(), position)
+    }
+
+    /// The first position that has at most `bytes` after it, about, as [`Journal::bytes_after`] counts.
+    pub fn position_before(&self, bytes: u64) -> Position {
+        backlog::position_before(&self.shared.segments.lock(), bytes)
     }
 
     /// Applies the retention now. It is also applied whenever a new segment is begun.

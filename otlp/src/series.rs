@@ -10,7 +10,7 @@
 //! | `identity` | a stream: one writer's sequence of points |
 //! | `amount`, `distribution` | sums that stay exact; histograms of every kind as classic buckets |
 //! | `store` | teams, families, series, targets, streams |
-//! | `fold` | what a point does |
+//! | `fold`, `told` | the way of a point, and what it does |
 //! | `expiry` | what leaves, and when |
 //! | `page` | exposition |
 //! | `snapshot` | all of it as bytes, exactly |
@@ -53,6 +53,7 @@ mod snapshot;
 mod store;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -3,6 +3,8 @@
 //! Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the configuration is not valid.
 
 mod check_config;
+mod dashboards;
+mod destination;
 mod metrics;
 mod serve;
 mod status;
@@ -33,12 +35,16 @@ enum Command {
     /// The agent: watch projects on this machine.
     #[command(subcommand)]
     Agent(agent::cli::AgentCommand),
-    /// Show the fleet of a running collector: agents, lag, sessions.
+    /// Show the fleet of a running collector: agents, lag, sessions, destinations.
     Status(status::Arguments),
     /// Print the metrics page of a running collector or agent.
     Metrics(metrics::Arguments),
     /// Make, list and revoke the credentials of teams.
     Token(token::Arguments),
+    /// The dashboards, rules and alerts that belong to Muster.
+    Dashboards(dashboards::Arguments),
+    /// Show where telemetry is forwarded to, and handle what was refused there.
+    Destination(destination::Arguments),
     /// Check a configuration file without touching anything.
     CheckConfig(check_config::Arguments),
     /// Print a completion script for a shell.
@@ -69,6 +75,8 @@ impl Cli {
             Command::Status(arguments) => status::run(&arguments),
             Command::Metrics(arguments) => metrics::run(&arguments),
             Command::Token(arguments) => token::run(arguments),
+            Command::Dashboards(arguments) => dashboards::run(&arguments),
+            Command::Destination(arguments) => destination::run(arguments),
             Command::CheckConfig(arguments) => check_config::run(arguments),
             Command::Completions { shell } => completions(shell),
         }
@@ -106,6 +114,12 @@ fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "muster", &mut script);
     print(&String::from_utf8_lossy(&script))
+}
+
+/// A time in microseconds since the epoch, to the second.
+fn time(us: u64) -> String {
+    let timestamp = i64::try_from(us).ok().and_then(|us| jiff::Timestamp::from_microsecond(us).ok());
+    timestamp.map_or_else(|| "?".to_owned(), |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 
 /// Writes lines for the caller. A pipe that was closed early is no failure.

@@ -4,6 +4,7 @@
 //! [`keys`] finds unknown keys and says which known one is nearest; [`raw`] is what serde sees; [`Config`] is what the
 //! rest of the program may see: every value in it has been checked. An invalid file touches nothing.
 
+pub mod destination;
 mod keys;
 mod limits;
 mod raw;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use muster::settings::{self, UnknownKey};
 
+use destination::Destination;
 pub use limits::Limits;
 
 /// Where agents connect unless told otherwise (the port of OTLP/gRPC, which is served there as well).
@@ -48,6 +50,8 @@ pub struct Config {
     pub limits: Limits,
     /// How the journal is kept.
     pub journal: JournalSettings,
+    /// Where telemetry is forwarded to.
+    pub destinations: Vec<Destination>,
     /// Sections that other parts of the program own, as they stand in the file.
     pub others: OtherSections,
 }
@@ -78,15 +82,13 @@ pub struct JournalSettings {
     pub unsafe_no_sync: bool,
 }
 
-/// Sections that the agent, the history and the forwarders read themselves.
+/// Sections that the agent and the history read themselves.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct OtherSections {
     /// `[agent]`.
     pub agent: Option<toml::Value>,
     /// `[history]`.
     pub history: Option<toml::Value>,
-    /// `[[destination]]`.
-    pub destination: Option<toml::Value>,
 }
 
 impl Eq for OtherSections {}
@@ -130,6 +132,16 @@ pub enum ConfigError {
     /// The section of the agent, as the agent says.
     #[error(transparent)]
     Agent(agent::config::ConfigError),
+    /// A key of a destination, or what it says.
+    #[error("destination {name:?}: {setting} {problem}")]
+    Destination {
+        /// The destination.
+        name: String,
+        /// The key.
+        setting: &'static str,
+        /// What is wrong with it and what to do.
+        problem: String,
+    },
     /// A value that cannot be used.
     #[error("{setting}: {problem}")]
     Invalid {

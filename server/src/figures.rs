@@ -40,6 +40,8 @@ macro_rules! label {
     };
 }
 
+pub(crate) use label;
+
 label! {
     /// A listener.
     Door {

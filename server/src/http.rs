@@ -26,6 +26,7 @@ pub use connection::serve;
 
 use crate::aggregate::View;
 use crate::credentials::Credentials;
+use crate::forward::figures::Observed;
 use crate::ingest::Peer;
 use crate::telemetry::Telemetry;
 
@@ -46,6 +47,8 @@ pub struct Pages {
     pub is_open: bool,
     /// For the times on the page.
     pub clock: Arc<dyn Clock>,
+    /// Where telemetry is forwarded to.
+    pub destinations: Vec<Observed>,
     /// True: the collector stops.
     pub stop: watch::Receiver<bool>,
 }
@@ -80,6 +83,7 @@ pub fn router(pages: Pages) -> Router {
         .route("/api/v1/agents", get(api::agents))
         .route("/api/v1/sessions", get(api::sessions))
         .route("/api/v1/runs", get(api::runs))
+        .route("/api/v1/destinations", get(api::destinations))
         .fallback(async || Refused(StatusCode::NOT_FOUND, "no such page".to_owned()))
         .with_state(shared)
 }
@@ -94,7 +98,8 @@ async fn index(State(shared): State<Shared>) -> Response {
          <li><a href=/readyz>/readyz</a> whether it works, and what is degraded\
          <li><a href=/api/v1/agents>/api/v1/agents</a>\
          <li><a href=/api/v1/sessions>/api/v1/sessions</a>\
-         <li><a href=/api/v1/runs>/api/v1/runs</a></ul></html>"
+         <li><a href=/api/v1/runs>/api/v1/runs</a>\
+         <li><a href=/api/v1/destinations>/api/v1/destinations</a></ul></html>"
     );
     let mut response = Html(page).into_response();
     let policy = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'");

@@ -10,6 +10,7 @@ pub mod credentials;
 pub mod demo;
 pub mod figures;
 pub mod fleet;
+pub mod forward;
 pub mod http;
 pub mod ingest;
 pub mod otlp_door;

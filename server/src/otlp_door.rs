@@ -16,6 +16,8 @@
 
 mod connection;
 mod store;
+#[cfg(test)]
+mod tests;
 
 use std::net::IpAddr;
 use std::sync::Arc;

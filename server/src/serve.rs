@@ -1,8 +1,8 @@
 //! The whole collector: opens what it keeps, listens, and ends in order.
 //!
 //! ```text
-//! start:  data folder -> tokens, certificate -> journal -> stream log -> aggregate -> listeners
-//! stop:   no new connections, streams finish and say goodbye -> aggregate reads to the end and saves -> journal closes
+//! start:  data folder -> tokens, certificate -> journal -> stream log -> aggregate -> destinations -> listeners
+//! stop:   no new connections, streams finish and say goodbye; destinations end what is out -> aggregate reads to the end and saves -> journal closes
 //! ```
 //!
 //! A stop takes at most 10 s, and nothing depends on it: what was acknowledged is on disk. When the journal is poisoned
@@ -32,6 +32,7 @@ use crate::config::Config;
 use crate::credentials::TokenFileError;
 use crate::figures::{Door, Figures, Label};
 use crate::fleet::Fleet;
+use crate::forward::{ForwardError, Forwarding};
 use crate::ingest::Admission;
 use crate::stop::stopped;
 use crate::telemetry::TelemetryError;
@@ -57,6 +58,7 @@ pub struct Server {
     config: Config,
     journal: Arc<Journal>,
     folding: Folding,
+    forwarding: Forwarding,
     adjustable: Adjustable,
     stop: watch::Sender<bool>,
     poisoned: watch::Receiver<Option<String>>,
@@ -113,6 +115,9 @@ pub enum StartError {
     /// The collector cannot observe itself.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
+    /// A destination cannot be forwarded to.
+    #[error(transparent)]
+    Forward(#[from] ForwardError),
     /// A thread or a snapshot, by the system's word.
     #[error("cannot start: {0}")]
     Io(#[from] std::io::Error),
@@ -164,7 +169,9 @@ impl Server {
                 sleep(STOP_LOOK).await;
             }
         };
-        if timeout(STREAMS_STOP_MAX, all_ended).await.is_err() {
+        // What is still taken meanwhile is forwarded by the next start.
+        let (ended, ()) = tokio::join!(timeout(STREAMS_STOP_MAX, all_ended), self.forwarding.stop());
+        if ended.is_err() {
             tracing::warn!(streams = figures.streams.value(), "some streams did not end in time");
         }
         self.tasks.shutdown().await;

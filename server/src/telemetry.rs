@@ -3,6 +3,7 @@
 //! Figures go through the OpenTelemetry SDK into a Prometheus registry, which `/metrics` merges into its page. Traces
 //! and logs go out over OTLP when `OTEL_EXPORTER_OTLP_ENDPOINT` is set, and only then. Logs always go to standard error.
 
+mod destinations;
 mod instruments;
 mod logs;
 
@@ -15,6 +16,9 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::metrics::{Instrument, SdkMeterProvider, Stream};
 use prometheus::{Registry, TextEncoder};
 
+use crate::config::destination::DESTINATIONS_MAX;
+
+pub use destinations::observe_destinations;
 pub use instruments::{Observed, observe};
 pub use logs::{LogFormat, LogReload, Logging, init};
 
@@ -24,6 +28,10 @@ pub const SERVICE_NAME: &str = "muster-server";
 /// Most series of one of the collector's own figures. All labels are closed sets far smaller than this; the SDK's
 /// default of 2,000 would allocate 100 KiB for each instrument.
 const SERIES_MAX: usize = 64;
+
+/// What the figures of destinations begin with, and most series of one of these: destinations, signals and reasons.
+const DESTINATION_PREFIX: &str = "muster_destination";
+const DESTINATION_SERIES_MAX: usize = DESTINATIONS_MAX * 3 * 20;
 
 /// Where the collector's own figures are gathered.
 #[derive(Debug)]
@@ -54,7 +62,11 @@ impl Telemetry {
             .scope_info_enabled(false)
             .build()
             .map_err(|error| TelemetryError::Metrics(error.to_string()))?;
-        let few_series = |_: &Instrument| Stream::builder().with_cardinality_limit(SERIES_MAX).build().ok();
+        let few_series = |instrument: &Instrument| {
+            let is_of_destinations = instrument.name().starts_with(DESTINATION_PREFIX);
+            let max = if is_of_destinations { DESTINATION_SERIES_MAX } else { SERIES_MAX };
+            Stream::builder().with_cardinality_limit(max).build().ok()
+        };
         let builder = SdkMeterProvider::builder().with_reader(exporter).with_view(few_series);
         let provider = builder.with_resource(resource()).build();
         Ok(Arc::new(Self { provider, registry }))

@@ -89,7 +89,10 @@ impl Certificate {
     }
 
     /// Settings of a listener that speaks `protocol` (ALPN).
-    pub fn server_config(self: &Arc<Self>, protocols: &[&str]) -> Result<Arc<rustls::ServerConfig>, TlsError> {
+    pub fn server_config(
+        self: &Arc<Self>,
+        protocols: &[&str],
+    ) -> Result<Arc<rustls::ServerConfig>, TlsError> {
         let provider = Arc::new(ring::default_provider());
         let builder =
             rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;

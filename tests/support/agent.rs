@@ -1,5 +1,6 @@
 //! The real agent, `muster agent run`, as a process.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -30,6 +31,8 @@ pub struct Agent {
     pub process: Process,
     pub folder: PathBuf,
     pub metrics: SocketAddr,
+    /// What its line `ready` said.
+    pub ready: BTreeMap<String, String>,
     pub options: AgentOptions,
 }
 
@@ -38,8 +41,8 @@ impl Agent {
     #[track_caller]
     pub fn spawn(folder: &Path, options: AgentOptions) -> Self {
         std::fs::create_dir_all(folder).unwrap();
-        let (process, metrics) = start(folder, &options, SocketAddr::from(([127, 0, 0, 1], 0)));
-        Self { process, folder: folder.to_owned(), metrics, options }
+        let (process, ready) = start(folder, &options, SocketAddr::from(([127, 0, 0, 1], 0)));
+        Self { process, folder: folder.to_owned(), metrics: metrics_address(&ready), ready, options }
     }
 
     pub fn state_dir(&self) -> PathBuf {
@@ -50,7 +53,7 @@ impl Agent {
     #[track_caller]
     pub fn restart(&mut self) {
         self.process.kill9();
-        (self.process, self.metrics) = start(&self.folder, &self.options, self.metrics);
+        (self.process, self.ready) = start(&self.folder, &self.options, self.metrics);
     }
 
     /// Its own page.
@@ -83,13 +86,16 @@ pub fn write_config(folder: &Path, options: &AgentOptions, metrics: SocketAddr) 
     path
 }
 
-fn start(folder: &Path, options: &AgentOptions, metrics: SocketAddr) -> (Process, SocketAddr) {
+fn start(folder: &Path, options: &AgentOptions, metrics: SocketAddr) -> (Process, BTreeMap<String, String>) {
     let config = write_config(folder, options, metrics);
     let mut command = muster();
     command.args(["agent", "run", "--config"]).arg(config);
     command.envs(options.environment.iter().map(|(k, v)| (k, v)));
     let mut process = Process::spawn("agent", command);
     let ready = process.wait_ready(START_MAX);
-    let metrics = ready["metrics"].parse().unwrap_or_else(|e| panic!("metrics in {ready:?}: {e}"));
-    (process, metrics)
+    (process, ready)
+}
+
+fn metrics_address(ready: &BTreeMap<String, String>) -> SocketAddr {
+    ready["metrics"].parse().unwrap_or_else(|e| panic!("metrics in {ready:?}: {e}"))
 }

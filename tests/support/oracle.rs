@@ -44,6 +44,8 @@ pub struct Stored {
     pub streams: BTreeMap<(AgentId, Epoch), StoredStream>,
     /// Batches of nobody in the fleet.
     pub foreign: Vec<String>,
+    /// Log records, spans and data points that came over OTLP.
+    pub otlp_items: u64,
     /// What is wrong with it.
     pub faults: Vec<String>,
 }
@@ -70,7 +72,8 @@ impl Stored {
                 StreamItem::Gap { from, to, reason } => {
                     stored.faults.push(format!("positions {from} to {to} are missing: {reason:?}"));
                 }
-                StreamItem::Otlp(_) | StreamItem::Other { .. } => {}
+                StreamItem::Otlp(entry) => stored.otlp_items += u64::from(entry.items),
+                StreamItem::Other { .. } => {}
             }
         }
         stored

@@ -10,7 +10,8 @@ use tokio::sync::watch;
 use super::{Failure, RunArgs};
 use crate::runtime::Agent;
 
-/// Runs until a signal. Prints one line to stdout when the page is served: `ready metrics=ADDRESS`.
+/// Runs until a signal. Prints one line to stdout when the page is served: `ready metrics=ADDRESS`, and where OTLP is taken
+/// `otlp_grpc=ADDRESS otlp_http=ADDRESS`.
 pub(super) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
     init_logging();
     let config = args.resolve().map_err(Failure::usage)?;
@@ -26,8 +27,13 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
             .await
             .map_err(Failure::failed)?;
         let address = agent.metrics_address().map_or_else(|| "off".to_owned(), |address| address.to_string());
+        let otlp = agent.otlp_addresses();
+        let otlp: String = [("otlp_grpc", otlp.grpc), ("otlp_http", otlp.http)]
+            .into_iter()
+            .filter_map(|(name, address)| Some(format!(" {name}={}", address?)))
+            .collect();
         // A parent that closed our stdout does not stop the agent.
-        let _ = writeln!(std::io::stdout(), "ready metrics={address}");
+        let _ = writeln!(std::io::stdout(), "ready metrics={address}{otlp}");
         agent.run().await.map_err(Failure::failed)?;
         Ok(ExitCode::SUCCESS)
     })

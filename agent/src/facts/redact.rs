@@ -38,10 +38,10 @@ impl Privacy {
 }
 
 /// What stands for a text that may not leave.
-pub(super) const REDACTED: &str = "redacted";
+pub(crate) const REDACTED: &str = "redacted";
 
 /// Keeps a text that looks like a name; answers [`REDACTED`] for prose, paths, addresses and secrets.
-pub(super) fn word(text: &str) -> Cow<'_, str> {
+pub(crate) fn word(text: &str) -> Cow<'_, str> {
     let text = text.trim();
     if text.is_empty() {
         return Cow::Borrowed("");
@@ -64,7 +64,7 @@ pub(super) fn word(text: &str) -> Cow<'_, str> {
 
 /// The name of a project, a machine or a branch: never empty when given one, and two names never become the same. What a
 /// label or a secret scanner could trip over is replaced; a name that looks like a secret becomes its checksum.
-pub(super) fn name(text: &str) -> String {
+pub(crate) fn name(text: &str) -> String {
     let text = text.trim();
     if looks_like_secret(text) || looks_like_address(text) || text.len() > WORD_BYTES_MAX {
         return format!("{REDACTED}-{:08x}", crc32c::crc32c(text.as_bytes()));
@@ -72,17 +72,25 @@ pub(super) fn name(text: &str) -> String {
     text.chars().map(|c| if c.is_control() || c == '\\' { '_' } else { c }).collect()
 }
 
-/// Cuts a text and replaces what looks like a secret or a path in it.
-pub(super) fn scrub(text: &str, bytes_max: usize) -> String {
+/// Cuts a text and replaces what looks like a secret or a path in it, and the value that a secret's name is given.
+pub(crate) fn scrub(text: &str, bytes_max: usize) -> String {
     let text = &text[..text.floor_char_boundary(bytes_max)];
     let mut out = String::with_capacity(text.len());
+    let mut secret = Secret::Unnamed;
     for piece in text
         .split_inclusive(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '=' | ',' | ';' | '(' | ')'))
     {
         let token = piece.trim_end_matches(|c: char| {
             c.is_whitespace() || matches!(c, '"' | '\'' | '=' | ',' | ';' | '(' | ')')
         });
-        if looks_like_secret(token) || looks_like_path(token) || looks_like_address(token) {
+        let is_given = secret.goes_on(token);
+        let leaves =
+            !(is_given || looks_like_secret(token) || looks_like_path(token) || looks_like_address(token));
+        // `https://host/?to=x` goes on behind its sign, too.
+        if piece.ends_with('=') && (!leaves || secret == Secret::Named) {
+            secret = Secret::Given;
+        }
+        if !leaves {
             out.push_str(REDACTED);
             out.push_str(&piece[token.len()..]);
         } else {
@@ -90,6 +98,32 @@ pub(super) fn scrub(text: &str, bytes_max: usize) -> String {
         }
     }
     out
+}
+
+/// How far a text has come in saying `password = x` or `"password": "x"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Secret {
+    Unnamed,
+    /// A token named one.
+    Named,
+    /// `=` or `:` came after it: the next token is its value.
+    Given,
+}
+
+impl Secret {
+    /// Takes the next token; answers whether it is the value of a secret.
+    fn goes_on(&mut self, token: &str) -> bool {
+        let (before, is_sign) = (*self, matches!(token, "=" | ":" | ":=" | "=>"));
+        *self = match before {
+            Secret::Given if token.is_empty() || is_sign => Secret::Given,
+            Secret::Named if is_sign => Secret::Given,
+            Secret::Named if token.is_empty() => Secret::Named,
+            _ if looks_like_secret(token) && token.ends_with(':') => Secret::Given,
+            _ if looks_like_secret(token) => Secret::Named,
+            _ => Secret::Unnamed,
+        };
+        before == Secret::Given && !token.is_empty() && !is_sign
+    }
 }
 
 /// Whether the last part of a text with slashes has a file's ending: `a/b.md`, and not `openai/gpt-5.3`.
@@ -100,7 +134,8 @@ fn names_a_file(text: &str) -> bool {
     })
 }
 
-fn looks_like_path(text: &str) -> bool {
+/// Absolute, of a home folder, climbing, or with a scheme.
+pub(crate) fn looks_like_path(text: &str) -> bool {
     let drive = text.len() > 2 && text.as_bytes()[1] == b':' && matches!(text.as_bytes()[2], b'\\' | b'/');
     drive
         || text.starts_with('/')
@@ -148,8 +183,13 @@ const SECRET_PREFIXES: [&str; 26] = [
 /// Shortest text that the rule of mixed digits and letters calls a secret.
 const RANDOM_LOOKING_BYTES_MIN: usize = 32;
 
+/// Whether an issuer's prefix of credentials stands in a text that is long enough to be one.
+pub(crate) fn has_secret_prefix(text: &str) -> bool {
+    SECRET_PREFIXES.iter().any(|prefix| text.len() >= prefix.len() + 8 && begins_a_word(text, prefix))
+}
+
 fn looks_like_secret(text: &str) -> bool {
-    if SECRET_PREFIXES.iter().any(|prefix| text.len() >= prefix.len() + 8 && begins_a_word(text, prefix)) {
+    if has_secret_prefix(text) {
         return true;
     }
     let upper = text.to_ascii_uppercase();
@@ -227,5 +267,19 @@ mod tests {
     fn scrubbed_content_keeps_its_words_but_no_secret_and_no_path() {
         let text = scrub("failed with key=sk-live-0123456789abcdef in /home/dana/x.py, see log", 200);
         assert_eq!(text, "failed with key=redacted in redacted, see log");
+    }
+
+    #[test]
+    fn the_value_of_a_named_secret_is_scrubbed_with_its_name() {
+        for (text, scrubbed) in [
+            ("login with password=hunter2 now", "login with redacted=redacted now"),
+            ("PASSWORD: hunter2", "redacted redacted"),
+            ("DB_PASSWORD = hunter2, next", "redacted = redacted, next"),
+            ("see https://host/?to=dana&n=5 there", "see redacted=redacted=redacted there"),
+            (r#"{"api_key": "hunter2", "n": 1}"#, r#"{"redacted": "redacted", "n": 1}"#),
+            ("the password was wrong", "the redacted was wrong"),
+        ] {
+            assert_eq!(scrub(text, 200), scrubbed);
+        }
     }
 }

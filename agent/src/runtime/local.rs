@@ -37,7 +37,7 @@ pub(super) fn load(spool: &Spool, clock: &dyn Clock) -> Aggregate {
 }
 
 /// Counts a batch.
-pub(super) fn apply(aggregate: &mut Aggregate, agent: AgentId, batch: &SealedBatch, at: Applied) {
+pub(crate) fn apply(aggregate: &mut Aggregate, agent: AgentId, batch: &SealedBatch, at: Applied) {
     // Our own batch always decodes; a damaged one was caught by the journal's checksum.
     if let Ok(decoded) = batch::decode(&batch.bytes) {
         aggregate.apply(&Team::default_team(), agent, &decoded, at);

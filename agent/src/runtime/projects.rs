@@ -1,6 +1,6 @@
 //! Projects that come and go while the agent runs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use muster::clock::Monotonic;
@@ -31,8 +31,12 @@ impl Agent {
         for found in &change.added {
             self.add_sources(found).await;
         }
-        let roots: BTreeSet<_> = self.slots.iter().map(|slot| &slot.project().root).collect();
-        self.counters.projects = roots.len() as u64;
+        let projects: BTreeMap<_, _> =
+            self.slots.iter().map(|slot| (&slot.project().root, slot.project())).collect();
+        self.counters.projects = projects.len() as u64;
+        if let Some(otlp) = &self.otlp {
+            otlp.watch(projects.into_values().cloned().collect());
+        }
         self.watch_again();
         self.open_asked_pages();
     }

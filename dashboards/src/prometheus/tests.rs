@@ -145,16 +145,3 @@ fn the_guides_names_and_degrees_are_kept() {
         assert!(recorded().iter().any(|record| record.name == name), "{name}");
     }
 }
-
-#[test]
-fn own_figures_that_only_rules_name_are_in_no_other_list() {
-    let others = names::COLLECTOR_FIGURES.iter().chain(names::AGENT_FIGURES);
-    let others: BTreeSet<_> = others.map(|figure| figure.name).collect();
-    for figure in super::FIGURES {
-        assert!(
-            !others.contains(figure.name) && metrics::catalogue::find(figure.name).is_none(),
-            "{}",
-            figure.name
-        );
-    }
-}

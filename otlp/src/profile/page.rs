@@ -277,12 +277,12 @@ what the other side is, and with it addresses, headers, limits and which form of
 | `filter` | `{ team = [], project = [], tool = [], event = [], severity = \"warn\" }`; what is left out lets all through |
 | `headers` | more headers, `{ name = \"value\" }`; never for secrets |
 | `resource_attributes` | more attributes on every resource, `{ name = \"value\" }` |
-| `ca_file` | certificates to trust instead of the system's roots |
+| `ca_file` | certificates to trust instead of the public ones |
 | `client_cert_file`, `client_key_file` | a certificate to show, both or neither |
 | `compression` | one of the profile's |
 | `timeout_seconds` | for one request |
 | `queue_bytes_max` | what may wait for this destination |
-| `queue_full` | `drop_oldest` or `block`: what happens at that size |
+| `queue_full` | `drop_oldest`: what happens at that size, and the only policy there is |
 | `requests_in_flight_max` | requests at the same time |
 | `metrics_interval_seconds` | how often Muster's own metrics are sent |
 | `insecure` | plaintext to an address that is not loopback |

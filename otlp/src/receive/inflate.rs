@@ -160,8 +160,11 @@ impl Output<'_> {
 
     fn allocate(&mut self, bytes: usize) -> Result<(), Stop> {
         let bytes = bytes.max(FIRST_BYTES).min(self.bytes_max + 1);
-        self.room.grow_to(self.input_bytes + bytes).map_err(Stop::Refused)?;
+        // Old and new are there together while one is copied into the other.
+        let both = self.input_bytes + self.bytes.capacity() + bytes;
+        self.room.grow_to(both).map_err(Stop::Refused)?;
         self.bytes.reserve_exact(bytes - self.bytes.len());
+        self.room.shrink_to(self.input_bytes + bytes);
         Ok(())
     }
 

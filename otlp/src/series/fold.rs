@@ -1,4 +1,4 @@
-//! What a point does to its stream and its series (the table of the module above).
+//! The way of a point: from its payload to its stream and its series.
 
 use std::sync::Arc;
 
@@ -7,20 +7,16 @@ use super::distribution::Distribution;
 use super::identity::{Identity, StreamId};
 use super::label::{self, LABELS_MAX, Labels, SCOPE_NAME, SCOPE_SCHEMA_URL, SCOPE_VERSION};
 use super::name::{PageName, Suffix, page_name};
-use super::store::{Dropped, Family, Kind, Last, Series, Stream, Summary, Target, TeamStore, Value};
+use super::store::{Dropped, Family, Kind, Series, Stream, Summary, Target, TeamStore, Value};
+use super::told::Told;
 use super::{ForeignConfig, Origin, Signal, expiry};
 use crate::proto::common::KeyValue;
 use crate::proto::metrics::metric::Data;
 use crate::proto::metrics::number_data_point::Value as NumberValue;
-use crate::proto::metrics::{
-    AggregationTemporality as Temporality, DataPointFlags, Metric, NumberDataPoint, ResourceMetrics,
-    ScopeMetrics, SummaryDataPoint,
-};
+use crate::proto::metrics::{DataPointFlags, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics};
 
 /// Longest HELP, in bytes.
 const HELP_BYTES_MAX: usize = 512;
-/// Most quantiles of a summary.
-const QUANTILES_MAX: usize = 64;
 
 /// When a payload is applied.
 #[derive(Debug, Clone, Copy)]
@@ -126,18 +122,6 @@ struct PointHead<'a> {
     time: u64,
 }
 
-/// A point's value with the rule that it follows.
-enum Told {
-    Gauge(Amount),
-    LevelDelta(Amount),
-    Level(Amount),
-    CountDelta(Amount),
-    Count(Amount),
-    DistributionDelta(Distribution),
-    Distribution(Distribution),
-    Summary(Summary),
-}
-
 impl Fold<'_> {
     fn scope(&mut self, resource: &Identity, sent: &ScopeMetrics) {
         let scope = sent.scope.clone().unwrap_or_default();
@@ -192,12 +176,12 @@ impl Fold<'_> {
             }
             Some(Data::Sum(sum)) => {
                 let (temporality, is_monotonic) = (sum.aggregation_temporality(), sum.is_monotonic);
-                self.numbers(&head, &sum.data_points, |amount| told_sum(amount, temporality, is_monotonic));
+                self.numbers(&head, &sum.data_points, |amount| Told::sum(amount, temporality, is_monotonic));
             }
             Some(Data::Histogram(histogram)) => {
                 let temporality = histogram.aggregation_temporality();
                 for point in &histogram.data_points {
-                    let told = || told_distribution(Distribution::explicit(point)?, temporality);
+                    let told = || Told::distribution(Distribution::explicit(point)?, temporality);
                     let (start, time) = (point.start_time_unix_nano, point.time_unix_nano);
                     let point_head = PointHead { attributes: &point.attributes, start, time };
                     self.point(&head, &point_head, point.flags, told);
@@ -206,7 +190,7 @@ impl Fold<'_> {
             Some(Data::ExponentialHistogram(histogram)) => {
                 let temporality = histogram.aggregation_temporality();
                 for point in &histogram.data_points {
-                    let told = || told_distribution(Distribution::exponential(point)?, temporality);
+                    let told = || Told::distribution(Distribution::exponential(point)?, temporality);
                     let (start, time) = (point.start_time_unix_nano, point.time_unix_nano);
                     let point_head = PointHead { attributes: &point.attributes, start, time };
                     self.point(&head, &point_head, point.flags, told);
@@ -216,7 +200,7 @@ impl Fold<'_> {
                 for point in &summary.data_points {
                     let (start, time) = (point.start_time_unix_nano, point.time_unix_nano);
                     let point_head = PointHead { attributes: &point.attributes, start, time };
-                    self.point(&head, &point_head, point.flags, || told_summary(point));
+                    self.point(&head, &point_head, point.flags, || Told::summary(point));
                 }
             }
             None => {}
@@ -233,9 +217,9 @@ impl Fold<'_> {
         tag: &str,
     ) -> Result<MetricHead<'a>, Dropped> {
         let name = page_name(&metric.name, &metric.unit, suffix).ok_or(Dropped::InvalidName)?;
-        // All that begins so is kept for what is to come.
-        let is_own = name.name.starts_with("muster_") || is_own(&name.name, kind);
-        if is_own {
+        let is_known = self.team.family(&name.name, kind).is_ok_and(|family| family.is_some());
+        // All that begins with our name is kept for what is to come. A family that is there has been asked about.
+        if !is_known && (name.name.starts_with("muster_") || is_own(&name.name, kind)) {
             return Err(Dropped::OwnName);
         }
         self.team.family(&name.name, kind)?;
@@ -430,144 +414,6 @@ impl Fold<'_> {
             self.team.add_target(Target { labels, project, info, series: 0 })
         })
     }
-}
-
-impl Told {
-    fn is_delta(&self) -> bool {
-        matches!(self, Told::LevelDelta(_) | Told::CountDelta(_) | Told::DistributionDelta(_))
-    }
-
-    /// Gives the first point of a stream to its series; what only grows if it `counts`.
-    fn begin(self, id: StreamId, counts: bool, value: &mut Value) -> Last {
-        match self {
-            Told::Count(amount) => {
-                if counts {
-                    add(value, amount);
-                }
-                Last::Count(amount)
-            }
-            Told::Distribution(distribution) => {
-                if counts {
-                    merge(value, &distribution);
-                }
-                Last::Distribution(Box::new(distribution))
-            }
-            Told::Summary(summary) => {
-                let (count, sum) = (summary.count, summary.sum);
-                let more = if counts { (count, sum) } else { (0, Amount::ZERO) };
-                summarize(value, more, summary.quantiles);
-                Last::Summary { count, sum }
-            }
-            Told::Level(amount) => {
-                add(value, amount);
-                Last::Level(amount)
-            }
-            other => {
-                let mut last = Last::Nothing;
-                other.go_on(id, &mut last, value);
-                last
-            }
-        }
-    }
-
-    /// Gives a further point of a stream to its series.
-    fn go_on(self, id: StreamId, last: &mut Last, value: &mut Value) {
-        match (self, last) {
-            (Told::Gauge(amount), _) => *value = Value::Gauge { value: Some(amount), writer: id },
-            (Told::LevelDelta(amount) | Told::CountDelta(amount), _) => add(value, amount),
-            (Told::DistributionDelta(more), _) => merge(value, &more),
-            (Told::Level(amount), Last::Level(before)) => {
-                add(value, amount.minus(*before));
-                *before = amount;
-            }
-            (Told::Count(amount), Last::Count(before)) => {
-                let since = amount.minus(*before);
-                // A fall without a new start: it began again.
-                add(value, if since.is_negative() { amount } else { since });
-                *before = amount;
-            }
-            (Told::Distribution(now), Last::Distribution(before)) => {
-                match now.since(before) {
-                    Some(since) => merge(value, &since),
-                    None => merge(value, &now),
-                }
-                **before = now;
-            }
-            (Told::Summary(now), Last::Summary { count, sum }) => {
-                let more = match now.count.checked_sub(*count) {
-                    Some(more) => (more, now.sum.minus(*sum)),
-                    None => (now.count, now.sum),
-                };
-                summarize(value, more, now.quantiles);
-                (*count, *sum) = (now.count, now.sum);
-            }
-            // The rule is part of the stream's identity.
-            (Told::Level(_) | Told::Count(_) | Told::Distribution(_) | Told::Summary(_), _) => {}
-        }
-    }
-}
-
-fn add(value: &mut Value, amount: Amount) {
-    match value {
-        Value::Counter(total) => *total = total.plus(amount),
-        Value::Gauge { value, .. } => *value = Some(value.unwrap_or_default().plus(amount)),
-        Value::Histogram(_) | Value::Summary(_) => {}
-    }
-}
-
-fn merge(value: &mut Value, more: &Distribution) {
-    if let Value::Histogram(distribution) = value {
-        distribution.add(more);
-    }
-}
-
-fn summarize(value: &mut Value, (count, sum): (u64, Amount), quantiles: Vec<(f64, f64)>) {
-    if let Value::Summary(summary) = value {
-        summary.count = summary.count.saturating_add(count);
-        summary.sum = summary.sum.plus(sum);
-        summary.quantiles = quantiles;
-    }
-}
-
-fn told_sum(amount: Amount, temporality: Temporality, is_monotonic: bool) -> Result<Told, Dropped> {
-    if !amount.is_finite() {
-        return Err(Dropped::NotFinite);
-    }
-    if is_monotonic && amount.is_negative() {
-        return Err(Dropped::Negative);
-    }
-    match (temporality, is_monotonic) {
-        (Temporality::Delta, true) => Ok(Told::CountDelta(amount)),
-        (Temporality::Delta, false) => Ok(Told::LevelDelta(amount)),
-        (Temporality::Cumulative, true) => Ok(Told::Count(amount)),
-        (Temporality::Cumulative, false) => Ok(Told::Level(amount)),
-        (Temporality::Unspecified, _) => Err(Dropped::Malformed),
-    }
-}
-
-fn told_distribution(distribution: Distribution, temporality: Temporality) -> Result<Told, Dropped> {
-    match temporality {
-        Temporality::Delta => Ok(Told::DistributionDelta(distribution)),
-        Temporality::Cumulative => Ok(Told::Distribution(distribution)),
-        Temporality::Unspecified => Err(Dropped::Malformed),
-    }
-}
-
-fn told_summary(point: &SummaryDataPoint) -> Result<Told, Dropped> {
-    let mut quantiles: Vec<(f64, f64)> =
-        point.quantile_values.iter().map(|entry| (entry.quantile + 0.0, entry.value)).collect();
-    if quantiles.len() > QUANTILES_MAX {
-        return Err(Dropped::TooManyBuckets);
-    }
-    if quantiles.iter().any(|(quantile, _)| !(0.0..=1.0).contains(quantile)) {
-        return Err(Dropped::Malformed);
-    }
-    if !point.sum.is_finite() {
-        return Err(Dropped::NotFinite);
-    }
-    quantiles.sort_by(|a, b| a.0.total_cmp(&b.0));
-    quantiles.dedup_by(|a, b| a.0 == b.0);
-    Ok(Told::Summary(Summary { count: point.count, sum: Amount::float(point.sum), quantiles }))
 }
 
 /// Whether the catalogue has one of the names that the family would have.

@@ -6,6 +6,7 @@ use metrics::PageRequest;
 use metrics::exposition::{FamilyType, FamilyWriter, Metadata, Number, label_value};
 
 use super::ForeignSeries;
+use super::amount::Amount;
 use super::store::{Dropped, Family, Series, TeamStore, Value, claims};
 use crate::Signal;
 
@@ -209,6 +210,7 @@ impl<'a> Page<'a> {
 
 fn write_series(labels: &str, series: &Series, format: metrics::Format, writer: &mut FamilyWriter<'_>) {
     let whole = |count: u64| Number::Integer(count.into());
+    let is_open_metrics = format == metrics::Format::OpenMetrics100;
     match &series.value {
         Value::Counter(total) => {
             writer.number("", labels, None, total.number());
@@ -226,10 +228,10 @@ fn write_series(labels: &str, series: &Series, format: metrics::Format, writer: 
                 count = count.saturating_add(*in_bucket);
                 writer.number("_bucket", labels, Some(("le", bound)), whole(count));
             }
-            // In OpenMetrics there is no sum beside negative bounds, and no count without a sum.
+            // In OpenMetrics there is no negative sum, none beside negative bounds, and no count without a sum.
             let is_negative = distribution.bounds.first().is_some_and(|bound| *bound < 0.0);
-            let is_open_metrics = format == metrics::Format::OpenMetrics100;
-            let sum = distribution.sum.filter(|_| !(is_open_metrics && is_negative));
+            let is_refused = |sum: &Amount| is_open_metrics && (is_negative || sum.is_negative());
+            let sum = distribution.sum.filter(|sum| !is_refused(sum));
             if let Some(sum) = sum {
                 writer.number("_sum", labels, None, sum.number());
             }
@@ -239,10 +241,15 @@ fn write_series(labels: &str, series: &Series, format: metrics::Format, writer: 
             writer.created(labels, series.created_us);
         }
         Value::Summary(summary) => {
-            for (quantile, value) in &summary.quantiles {
+            // Nor are values of a summary negative there.
+            for (quantile, value) in
+                summary.quantiles.iter().filter(|(_, value)| !(is_open_metrics && *value < 0.0))
+            {
                 writer.number("", labels, Some(("quantile", *quantile)), Number::Float(*value));
             }
-            writer.number("_sum", labels, None, summary.sum.number());
+            if !(is_open_metrics && summary.sum.is_negative()) {
+                writer.number("_sum", labels, None, summary.sum.number());
+            }
             writer.number("_count", labels, None, whole(summary.count));
             writer.created(labels, series.created_us);
         }

@@ -1,12 +1,17 @@
-//! `muster check-config [FILE]`
+//! `muster check-config [FILE] [--probe]`
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use super::{Failure, print};
 use agent::config::{AgentConfig, Overrides as AgentOverrides};
+use comfy_table::{Table, presets};
+use muster::clock::{Clock, SystemClock};
 use muster::settings;
 
+use super::{Failure, print};
+
 use crate::config::{Config, ConfigError, Overrides};
+use crate::forward::probe;
 
 /// Arguments of `muster check-config`.
 #[derive(Debug, clap::Args)]
@@ -14,6 +19,12 @@ pub(super) struct Arguments {
     /// The file; the one that `muster serve` would read if none is named.
     #[arg(env = "MUSTER_CONFIG")]
     file: Option<PathBuf>,
+    /// Send an empty request to each destination, and say what came back. Fails if one does not take it.
+    #[arg(long)]
+    probe: bool,
+    /// With --probe: one JSON value, for programs.
+    #[arg(long, requires = "probe")]
+    json: bool,
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
@@ -25,5 +36,51 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         AgentConfig::load(Some(&path), AgentOverrides::default(), &settings::process_environment)
             .map_err(|error| Failure::Config(ConfigError::Agent(error)))?;
     }
+    if arguments.probe {
+        return probe(&config, arguments.json);
+    }
     print(&format!("{} is valid\n", path.display()))
+}
+
+/// Asks all destinations at once.
+fn probe(config: &Config, as_json: bool) -> Result<(), Failure> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::other)?;
+    let asked: Result<Vec<_>, Failure> = runtime.block_on(async {
+        let mut asking = Vec::new();
+        for destination in config.destinations.clone() {
+            let clock = clock.clone();
+            asking.push((
+                destination.name.clone(),
+                tokio::spawn(async move { probe::probe(&destination, clock).await }),
+            ));
+        }
+        let mut probes = Vec::new();
+        for (name, asked) in asking {
+            let asked = asked.await.map_err(Failure::other)?;
+            probes.extend(asked.map_err(|error| Failure::Other(format!("destination {name:?}: {error}")))?);
+        }
+        Ok(probes)
+    });
+    let probes = asked?;
+    if as_json {
+        print(&format!("{}\n", serde_json::json!(probes)))?;
+    } else if probes.is_empty() {
+        print("no destinations are configured\n")?;
+    } else {
+        let mut table = Table::new();
+        let header = ["DESTINATION", "SIGNAL", "RESULT", "MS", "ANSWER", "HINT"];
+        table.load_style(presets::NOTHING).set_header(header);
+        for probe in &probes {
+            let result = if probe.ok { "ok" } else { "failed" };
+            let (signal, took) = (probe.signal.to_string(), probe.took_ms.to_string());
+            table.add_row([&probe.destination, &signal, result, &took, &probe.answer, probe.hint]);
+        }
+        print(&format!("{}\n", table.trim_fmt()))?;
+    }
+    match probes.iter().filter(|probe| !probe.ok).count() {
+        0 => Ok(()),
+        failed => Err(Failure::Other(format!("{failed} of {} probes failed", probes.len()))),
+    }
 }

@@ -1,4 +1,4 @@
-//! `muster status`: the fleet of a running collector.
+//! `muster status`: the fleet and the destinations of a running collector.
 
 use comfy_table::{Table, presets};
 use muster::clock::{Clock, SystemClock};
@@ -23,10 +23,13 @@ const ROWS_SHOWN_MAX: usize = 50;
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut agents = rows(&arguments.http, "agents")?;
     let sessions = rows(&arguments.http, "sessions")?;
+    // Shown to the operator alone: elsewhere there are none to see.
+    let mut destinations = rows(&arguments.http, "destinations").unwrap_or_default();
     let ready = muster::page::get(&arguments.http, "/readyz");
     if arguments.json {
         let health = ready.map_or_else(|error| error.to_string(), |_| "ready".to_owned());
-        let all = serde_json::json!({ "health": health, "agents": agents, "sessions": sessions });
+        let all = serde_json::json!({ "health": health, "agents": agents, "sessions": sessions,
+            "destinations": destinations });
         return print(&format!("{all}\n"));
     }
     let health = match ready {
@@ -48,7 +51,45 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         sessions.into_iter().filter(|s| s["status"] == "running" || s["status"] == "paused").collect();
     text += &format!("{} live sessions\n", live.len());
     text += &table(&live, &["team", "user", "project", "tool", "session", "status", "iteration", "phase"]);
+    if !destinations.is_empty() {
+        text += &format!("{} destinations\n", destinations.len());
+        destinations.iter_mut().for_each(tell);
+        text += &table(&destinations, &DESTINATION_COLUMNS);
+    }
     print(&text)
+}
+
+/// What of a destination is shown to a person.
+const DESTINATION_COLUMNS: [&str; 9] = [
+    "destination",
+    "profile",
+    "state",
+    "queued_records",
+    "queued_bytes",
+    "oldest",
+    "delivered_items",
+    "dropped_items",
+    "last_error",
+];
+
+fn tell(destination: &mut Value) {
+    let state = match destination["up"].as_bool() {
+        Some(true) => "up",
+        Some(false) => "failing",
+        None => "-",
+    };
+    destination["state"] = state.into();
+    destination["oldest"] = format!("{} s", destination["oldest_age_seconds"]).into();
+    let counts = |of: &Value| -> u64 {
+        of.as_object().map_or(0, |counts| counts.values().filter_map(Value::as_u64).sum())
+    };
+    destination["delivered_items"] = counts(&destination["delivered"]).into();
+    let reasons = destination["dropped"].as_object().cloned().unwrap_or_default();
+    let reasons: Vec<_> = reasons.iter().map(|(reason, count)| format!("{reason}={count}")).collect();
+    destination["dropped_items"] = reasons.join(" ").into();
+    if destination["last_error"].is_null() {
+        destination["last_error"] = "".into();
+    }
 }
 
 /// All rows of a list, page by page.
@@ -72,7 +113,7 @@ fn rows(address: &str, list: &str) -> Result<Vec<Value>, Failure> {
     }
 }
 
-fn table(rows: &[Value], columns: &[&str]) -> String {
+pub(super) fn table(rows: &[Value], columns: &[&str]) -> String {
     if rows.is_empty() {
         return String::new();
     }

@@ -4,14 +4,13 @@
 
 use std::path::PathBuf;
 
-use jiff::Timestamp;
 use muster::clock::{Clock, SystemClock};
 use muster::credential::Token;
 use muster::ids::Team;
 use muster::settings;
 use serde_json::json;
 
-use super::{Failure, print};
+use super::{Failure, print, time};
 use crate::config::{Config, Overrides};
 use crate::credentials::{TokenFile, TokenRecord};
 
@@ -98,9 +97,4 @@ fn as_table(records: &[TokenRecord]) -> String {
         table.add_row([record.id.to_string(), record.team.to_string(), time(record.created_us), revoked]);
     }
     format!("{}\n", table.trim_fmt())
-}
-
-fn time(us: u64) -> String {
-    let timestamp = i64::try_from(us).ok().and_then(|us| Timestamp::from_microsecond(us).ok());
-    timestamp.map_or_else(|| "?".to_owned(), |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }

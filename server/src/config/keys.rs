@@ -3,6 +3,7 @@
 use muster::settings::first_unknown_key;
 
 use super::ConfigError;
+use super::destination::{FILTER_KEYS as DESTINATION_FILTER, KEYS as DESTINATION};
 
 /// Keys of the file's top level; the sections of others are checked by their owners.
 const SECTIONS: [&str; 4] = ["server", "agent", "history", "destination"];
@@ -36,12 +37,14 @@ const JOURNAL: [&str; 5] =
 
 /// Refuses the first key that nobody reads. Text that is no TOML passes: serde reports it with its place.
 pub(super) fn check(text: &str) -> Result<(), ConfigError> {
-    let sections: [(&[&str], &[&str]); 5] = [
+    let sections: [(&[&str], &[&str]); 7] = [
         (&[], &SECTIONS),
         (&["server"], &SERVER),
         (&["server", "tls"], &TLS),
         (&["server", "limits"], &LIMITS),
         (&["server", "journal"], &JOURNAL),
+        (&["destination"], &DESTINATION),
+        (&["destination", "filter"], &DESTINATION_FILTER),
     ];
     let unknown = sections.into_iter().find_map(|(section, known)| first_unknown_key(text, section, known));
     unknown.map_or(Ok(()), |key| Err(ConfigError::UnknownKey(key)))

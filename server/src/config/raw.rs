@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use muster::settings;
 
-use super::limits::{
-    COUNT_RANGE, OTLP_MEMORY_BYTES_RANGE, OTLP_REQUEST_BYTES_RANGE, SNAPSHOT_SECONDS_RANGE,
-};
+use super::destination;
+use super::limits::{COUNT_RANGE, OTLP_MEMORY_BYTES_RANGE, OTLP_REQUEST_BYTES_RANGE, SNAPSHOT_SECONDS_RANGE};
 use super::{
     Config, ConfigError, GRPC_LISTEN_DEFAULT, HTTP_LISTEN_DEFAULT, JournalSettings, Limits,
     OTLP_HTTP_LISTEN_DEFAULT, OtherSections, Overrides, TlsFiles,
@@ -108,7 +107,8 @@ impl File {
             log: log_directives(over.log.or(server.log).unwrap_or_else(|| LOG_DEFAULT.to_owned()))?,
             limits: server.limits.validate()?,
             journal: JournalSettings { unsafe_no_sync: over.unsafe_no_sync, ..server.journal.validate()? },
-            others: OtherSections { agent: self.agent, history: self.history, destination: self.destination },
+            destinations: destination::validate(self.destination.as_ref())?,
+            others: OtherSections { agent: self.agent, history: self.history },
         })
     }
 }

@@ -29,8 +29,8 @@ fn an_unknown_key_is_named_with_its_line_and_the_nearest_known_one() {
 
 #[test]
 fn sections_of_other_parts_are_handed_on_as_they_stand() {
-    let config = parse("[agent]\nwatch = [\"~/code\"]\n[[destination]]\nname = \"nr\"\n").expect("valid");
-    assert!(config.others.agent.is_some() && config.others.destination.is_some());
+    let config = parse("[agent]\nwatch = [\"~/code\"]\n[history]\ndays = 3\n").expect("valid");
+    assert!(config.others.agent.is_some() && config.others.history.is_some());
 }
 
 #[test]
@@ -50,6 +50,29 @@ fn a_door_to_other_machines_needs_tls_or_an_explicit_word() {
     let tls = format!("{open}[server.tls]\ncert_file = \"c\"\nkey_file = \"k\"\n");
     assert!(!parse(&tls).expect("tls is set").anonymous_allowed());
     assert!(refusal("[server.tls]\ncert_file = \"c\"\n").contains("key_file"));
+}
+
+#[test]
+fn otlp_over_http_is_on_loopback_unless_it_is_off_or_elsewhere() {
+    let listen = |text: &str| parse(&format!("[server]\notlp_http_listen = \"{text}\"\n"));
+    assert_eq!(parse("").expect("valid").otlp_http_listen, OTLP_HTTP_LISTEN_DEFAULT.parse().ok());
+    let off = listen("off").expect("valid");
+    assert!(off.otlp_http_listen.is_none() && !off.anonymous_otlp_http_allowed());
+    let said = listen("4318").expect_err("no address").to_string();
+    assert!(said.contains("server.otlp_http_listen") && said.contains("off"), "{said}");
+    let said = listen("0.0.0.0:4318").expect_err("needs TLS").to_string();
+    assert!(said.contains("server.otlp_http_listen") && said.contains("--insecure"), "{said}");
+    let tls =
+        "[server]\notlp_http_listen = \"0.0.0.0:4318\"\n[server.tls]\ncert_file = \"c\"\nkey_file = \"k\"\n";
+    let config = parse(tls).expect("valid");
+    assert!(
+        config.anonymous_allowed() && !config.anonymous_otlp_http_allowed(),
+        "each port has its own rule"
+    );
+    let overrides = Overrides { otlp_http_listen: Some("off".to_owned()), ..Default::default() };
+    let config = Config::parse("[server]\notlp_http_listen = \"127.0.0.1:1\"\n", &overrides).expect("valid");
+    assert_eq!(config.otlp_http_listen, None);
+    assert!(refusal("[server.limits]\notlp_request_bytes_max = 5\n").contains("otlp_request_bytes_max"));
 }
 
 #[test]

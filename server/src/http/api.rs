@@ -1,7 +1,7 @@
 //! `/api/v1`: rows of the fleet as JSON, in pages.
 //!
 //! `?limit=` 1 to 1000 (100), `?after=` the `next` of the page before, `?team=`, `?project=`. An answer is
-//! `{"rows": [...], "next": "..."}`; without `next` it is the last one.
+//! `{"rows": [...], "next": "..."}`; without `next` it is the last one. `/api/v1/destinations` has one page.
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use super::{Reader, Refused, Shared};
 use crate::fleet::{Agent, Cursor, Page, Run, Selection, Session};
+use crate::forward::figures::Observed;
 
 /// Rows of a page unless asked otherwise, and at most.
 const LIMIT_DEFAULT: usize = 100;
@@ -42,6 +43,19 @@ pub(super) async fn sessions(
 
 pub(super) async fn runs(State(shared): State<Shared>, reader: Reader, asked: AskedQuery) -> Answer<Run> {
     Ok(Json(shared.pages.view.fleet.runs(&selection(&reader, asked)?)))
+}
+
+/// All destinations, on one page. They are the operator's, of no team.
+pub(super) async fn destinations(
+    State(shared): State<Shared>,
+    reader: Reader,
+) -> Result<Json<serde_json::Value>, Refused> {
+    if reader != Reader::All {
+        let problem = "destinations are shown to the operator alone, on a loopback address".to_owned();
+        return Err(Refused(StatusCode::FORBIDDEN, problem));
+    }
+    let rows: Vec<_> = shared.pages.destinations.iter().map(Observed::row).collect();
+    Ok(Json(serde_json::json!({ "rows": rows })))
 }
 
 fn selection(reader: &Reader, asked: AskedQuery) -> Result<Selection, Refused> {

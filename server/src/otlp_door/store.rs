@@ -48,7 +48,8 @@ pub(super) async fn store(shared: &Shared, team: &Team, payload: Payload) -> Res
     }
     figures.items_rejected.of(signal).add(OtlpRejection::Oversize, rejected);
     let what = signal.items_name();
-    let message = format!("{rejected} {what} are larger than {BATCH_BYTES_MAX} bytes each and were not taken");
+    let message =
+        format!("{rejected} {what} are larger than {BATCH_BYTES_MAX} bytes each and were not taken");
     Ok(Accepted { rejected, message })
 }
 

@@ -21,6 +21,7 @@ use crate::config::{Config, Limits};
 use crate::credentials::Credentials;
 use crate::figures::{Door, Figures};
 use crate::fleet::Fleet;
+use crate::forward::{self, Forwarding};
 use crate::http::{self, Pages};
 use crate::ingest::connection::{self, Routes};
 use crate::ingest::{Admission, Ingest, Registry, Shared};
@@ -55,6 +56,14 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
 
     let fleet = Arc::new(Fleet::new());
     let folding = start_folding(&config, &journal, &log, &figures, &fleet, clock.clone()).await?;
+    let forwarded = forward::Source {
+        journal: journal.clone(),
+        log: log.clone(),
+        clock: clock.clone(),
+        data_dir: config.data_dir.clone(),
+    };
+    let destinations = config.destinations.clone();
+    let forwarding = blocking(move || Ok(Forwarding::start(&destinations, &forwarded)?)).await?;
     let adjustable = adjustable(&config, certificate);
     let observed = Observed {
         figures: figures.clone(),
@@ -63,6 +72,7 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
         otlp_budget: adjustable.otlp_budget.clone(),
     };
     telemetry::observe(&telemetry.meter(), &observed);
+    telemetry::observe_destinations(&telemetry.meter(), forwarding.observed.clone());
 
     let (stop, stopping) = watch::channel(false);
     let (poison, poisoned) = watch::channel(None);
@@ -92,6 +102,7 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
         is_open: config.insecure || config.http_listen.ip().is_loopback(),
         clock: clock.clone(),
         stop: stopping.clone(),
+        destinations: forwarding.observed.clone(),
     });
 
     let mut tasks = JoinSet::new();
@@ -131,6 +142,7 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
         config,
         journal,
         folding,
+        forwarding,
         adjustable,
         stop,
         poisoned,

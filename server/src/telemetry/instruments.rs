@@ -44,9 +44,7 @@ fn connections(meter: &Meter, figures: &Arc<Figures>) {
         by_door(Figures::connections)
     });
     let help = "1 while connections wait because no descriptor or permit is free";
-    labelled_gauge(meter, "muster_server_accept_paused", help, "door", {
-        by_door(Figures::accept_paused)
-    });
+    labelled_gauge(meter, "muster_server_accept_paused", help, "door", by_door(Figures::accept_paused));
     labelled(meter, "muster_server_connections_accepted", "Connections accepted", "door", {
         counts(figures, |f| &f.connections_accepted)
     });

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod clones;
+mod forwarding;
 mod ingest;
 mod otlp;
 mod pages;

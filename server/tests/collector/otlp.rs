@@ -314,6 +314,10 @@ async fn a_request_over_the_limit_is_never_to_be_repeated() {
     for (headers, body) in [("", body.clone()), ("content-encoding: gzip\r\n", gzip(&body))] {
         assert_eq!(post(address, "/v1/logs", PROTOBUF, headers, &body).await.status, 413);
     }
+    // More than the windows of the connection hold: the client must not wait for them.
+    let larger = logs(1, &"x".repeat(30_000_000));
+    let status = export(server.grpc_address, larger, None, None).await.expect_err("refused");
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
     // Larger than any socket's buffers: whoever refuses early and closes breaks the client's writing.
     assert_eq!(post(address, "/v1/logs", PROTOBUF, "", &vec![0; 30_000_000]).await.status, 413);
     assert!(durable(dir.path()).is_empty());

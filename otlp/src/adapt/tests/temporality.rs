@@ -134,6 +134,15 @@ fn delta_histograms_add_up_with_least_and_greatest() {
 }
 
 #[test]
+fn deltas_with_other_bounds_begin_a_sum_after_the_one_before() {
+    let mut adapter = toward(Temporality::Cumulative);
+    one(&mut adapter, explicit(DELTA, vec![histogram(at(0), at(10), 3.0, &[1, 2, 0])]));
+    let other = histogram(at(5), at(20), 4.0, &[4, 4]);
+    let out = histograms(&one(&mut adapter, explicit(DELTA, vec![other])));
+    assert_eq!(out, [histogram(at(10), at(20), 4.0, &[4, 4])]);
+}
+
+#[test]
 fn a_sum_past_64_bits_goes_on_as_a_double() {
     let mut adapter = toward(Temporality::Cumulative);
     one(&mut adapter, sum(DELTA, true, vec![int(at(0), at(10), i64::MAX)]));

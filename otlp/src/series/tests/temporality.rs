@@ -144,19 +144,19 @@ fn delta_histograms_accumulate_over_changed_bounds() {
     let mut bench = Bench::new();
     let first = histogram_at(T0, T0 + SECOND, &[1, 2, 3], &[0.5, 1.0], 6.5);
     let second = histogram_at(T0 + SECOND, T0 + 2 * SECOND, &[4, 5], &[2.0], 8.0);
-    bench.send(resource(&[]).histogram("took", Delta, vec![first.clone(), second, first]));
-    let expected = [
-        "took_seconds_bucket{team=\"core\",le=\"0.5\"} 1",
-        "took_seconds_bucket{team=\"core\",le=\"1\"} 3",
-        "took_seconds_bucket{team=\"core\",le=\"2\"} 7",
-        "took_seconds_bucket{team=\"core\",le=\"+Inf\"} 15",
-        "took_seconds_sum{team=\"core\"} 14.5",
-        "took_seconds_count{team=\"core\"} 15",
-    ];
-    // The third is no repeat of the last one delivered: times may come in any order.
-    let samples = bench.page(metrics::Format::Text004);
-    let doubled = samples.contains("took_seconds_count{team=\"core\"} 21");
-    assert!(doubled || expected.iter().all(|line| samples.contains(line)), "{samples}");
+    bench.send(resource(&[]).histogram("took", Delta, vec![first, second.clone(), second]));
+    assert_eq!(
+        bench.samples(),
+        [
+            "took_seconds_bucket{le=\"0.5\"} 1",
+            "took_seconds_bucket{le=\"1\"} 3",
+            "took_seconds_bucket{le=\"2\"} 7",
+            "took_seconds_bucket{le=\"+Inf\"} 15",
+            "took_seconds_sum 14.5",
+            "took_seconds_count 15"
+        ]
+    );
+    assert_eq!(bench.dropped(Dropped::Duplicate), 1);
 }
 
 #[test]
@@ -237,4 +237,23 @@ fn a_summary_passes_through() {
         bench.samples(),
         ["s{quantile=\"0.5\"} 3.5", "s{quantile=\"1\"} NaN", "s_sum 25", "s_count 12"]
     );
+}
+
+#[test]
+fn openmetrics_has_no_negative_sums_and_quantiles() {
+    let mut bench = Bench::new();
+    let value_at = |quantile, value| ValueAtQuantile { quantile, value };
+    let point = SummaryDataPoint {
+        time_unix_nano: NOON,
+        count: 2,
+        sum: -1.0,
+        quantile_values: vec![value_at(0.0, -2.0), value_at(1.0, 1.0)],
+        ..Default::default()
+    };
+    bench.send(resource(&[]).summary("s", vec![point]));
+    bench.send(resource(&[]).histogram("h", Delta, vec![histogram_at(T0, NOON, &[1, 1], &[0.0], -1.0)]));
+    let page = bench.page(metrics::Format::OpenMetrics100);
+    assert!(!page.contains("} -"), "{page}");
+    assert!(page.contains("h_seconds_bucket") && page.contains("quantile=\"1.0\"} 1\n"), "{page}");
+    assert_eq!(bench.samples().iter().filter(|line| line.contains(" -")).count(), 3);
 }

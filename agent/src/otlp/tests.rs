@@ -1,0 +1,7 @@
+//! The receiver over a real spool.
+
+mod canaries;
+mod rig;
+mod sockets;
+mod spooling;
+mod tools;

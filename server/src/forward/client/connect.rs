@@ -1,0 +1,119 @@
+//! Connections to a destination: plain or TLS, HTTP/1.1 or HTTP/2, kept and used again.
+
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use otlp::profile::Transport;
+use rustls::crypto::ring;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use zeroize::Zeroizing;
+
+use super::Body;
+use crate::config::destination::Destination;
+
+pub(super) type HttpClient = Client<HttpsConnector<HttpConnector>, Body>;
+
+/// A host that does not answer a SYN in this time is down.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection that nobody uses is closed after this; load balancers do so after a minute and do not always say so.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
+/// A black hole under an HTTP/2 connection is found by this (reliability.md B2).
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A chain of certificates is a few KiB.
+const PEM_BYTES_MAX: u64 = 1 << 20;
+
+/// Why there can be no TLS.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// A file could not be read.
+    #[error("cannot read {path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file is not the PEM that it should be. Says nothing of its content.
+    #[error("{path} holds no usable {what} in PEM")]
+    Pem {
+        /// The file.
+        path: PathBuf,
+        /// What it should hold.
+        what: &'static str,
+    },
+    /// rustls refuses them.
+    #[error("TLS cannot be set up: {0}")]
+    Rustls(#[from] rustls::Error),
+}
+
+pub(super) fn client(destination: &Destination) -> Result<HttpClient, ConnectError> {
+    let mut http = HttpConnector::new();
+    http.enforce_http(false);
+    http.set_nodelay(true);
+    http.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    let builder = HttpsConnectorBuilder::new().with_tls_config(tls(destination)?).https_or_http();
+    let is_grpc = destination.transport == Transport::Grpc;
+    let connector = if is_grpc {
+        builder.enable_http2().wrap_connector(http)
+    } else {
+        builder.enable_http1().enable_http2().wrap_connector(http)
+    };
+    let mut builder = Client::builder(TokioExecutor::new());
+    builder
+        .http2_only(is_grpc)
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .pool_max_idle_per_host(destination.requests_in_flight_max)
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .http2_keep_alive_timeout(KEEPALIVE_TIMEOUT);
+    Ok(builder.build(connector))
+}
+
+fn tls(destination: &Destination) -> Result<ClientConfig, ConnectError> {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let builder = match &destination.ca_file {
+        Some(path) => builder.with_root_certificates(roots(path)?),
+        None => builder.with_webpki_roots(),
+    };
+    let Some(files) = &destination.client_certificate else { return Ok(builder.with_no_client_auth()) };
+    let chain = certificates(&files.cert_file)?;
+    let key_pem = Zeroizing::new(read(&files.key_file)?);
+    let key = PrivateKeyDer::from_pem_slice(&key_pem)
+        .map_err(|_| ConnectError::Pem { path: files.key_file.clone(), what: "private key" })?;
+    Ok(builder.with_client_auth_cert(chain, key)?)
+}
+
+fn roots(path: &Path) -> Result<RootCertStore, ConnectError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path)? {
+        roots.add(certificate)?;
+    }
+    Ok(roots)
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, ConnectError> {
+    let pem = || ConnectError::Pem { path: path.to_owned(), what: "certificate" };
+    let bytes = read(path)?;
+    let chain: Vec<_> =
+        CertificateDer::pem_slice_iter(&bytes).collect::<Result<_, _>>().map_err(|_| pem())?;
+    if chain.is_empty() { Err(pem()) } else { Ok(chain) }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, ConnectError> {
+    let io_error = |source| ConnectError::Io { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(io_error)?;
+    file.take(PEM_BYTES_MAX).read_to_end(&mut bytes).map_err(io_error)?;
+    Ok(bytes)
+}

@@ -1,0 +1,171 @@
+//! One collector forwards to another, and the operator's commands around it.
+
+use std::process::{Command, Output};
+
+use bytes::Bytes;
+use muster::atomic_file::{Access, replace};
+use otlp::proto::collector_logs::{ExportLogsServiceRequest, ExportLogsServiceResponse};
+use otlp::proto::logs::{LogRecord, ResourceLogs, ScopeLogs};
+use server::serve::Server;
+use tonic::Request;
+use tonic_prost::ProstCodec;
+
+use crate::support::{Agent, DANA, channel, get, start, sum, wait_for_sum};
+
+/// A collector that others forward to.
+async fn start_sink(dir: &std::path::Path) -> Server {
+    start(dir, "").await
+}
+
+fn destination(name: &str, endpoint: impl std::fmt::Display, transport: &str) -> String {
+    format!(
+        "[[destination]]\nname = \"{name}\"\nprofile = \"otlp\"\nendpoint = \"http://{endpoint}\"\n\
+         transport = \"{transport}\"\nmetrics_interval_seconds = 1\n"
+    )
+}
+
+async fn export(server: &Server, records: usize) {
+    let record = |n| LogRecord { time_unix_nano: n as u64 + 1, ..Default::default() };
+    let scope = ScopeLogs { log_records: (0..records).map(record).collect(), ..Default::default() };
+    let resource_logs = vec![ResourceLogs { scope_logs: vec![scope], ..Default::default() }];
+    let mut client = tonic::client::Grpc::new(channel(server.grpc_address).await);
+    client.ready().await.expect("ready");
+    let codec: ProstCodec<ExportLogsServiceRequest, ExportLogsServiceResponse> = ProstCodec::default();
+    let path =
+        http::uri::PathAndQuery::from_static("/opentelemetry.proto.collector.logs.v1.LogsService/Export");
+    client.unary(Request::new(ExportLogsServiceRequest { resource_logs }), path, codec).await.expect("taken");
+}
+
+/// The binary, on a thread that may block.
+async fn muster(arguments: Vec<String>) -> Output {
+    let run = move || Command::new(env!("CARGO_BIN_EXE_muster")).args(arguments).output().expect("runs");
+    tokio::task::spawn_blocking(run).await.expect("ends")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A series' value on a page.
+fn value(page: &str, series: &str) -> Option<f64> {
+    page.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_that_came_arrives_and_the_figures_add_up() {
+    let (one, two) = (tempfile::tempdir().expect("folder"), tempfile::tempdir().expect("folder"));
+    let sink = start_sink(two.path()).await;
+    let otlp_http = sink.otlp_http_address.expect("on");
+    let text = destination("grpc", sink.grpc_address, "grpc") + &destination("json", otlp_http, "http/json");
+    let server = start(one.path(), &text).await;
+    export(&server, 250).await;
+    let (mut agent, _) = Agent::welcomed(&server, DANA).await;
+    agent.batch(1, 10).await;
+
+    // Twice 250 records, twice 10 events; metrics and spans besides.
+    wait_for_sum(sink.http_address, "muster_otlp_items_accepted_total{signal=\"logs\"}", 520.0).await;
+    wait_for_sum(
+        server.http_address,
+        "muster_destination_delivered_items_total{destination=\"grpc\",signal=\"logs\"}",
+        260.0,
+    )
+    .await;
+    let page = get(server.http_address, "/metrics").await.text();
+    for name in ["grpc", "json"] {
+        let of = |figure: &str| {
+            let series =
+                format!("muster_destination_{figure}_items_total{{destination=\"{name}\",signal=\"logs\"}}");
+            value(&page, &series)
+        };
+        assert_eq!((of("accepted"), of("delivered")), (Some(260.0), Some(260.0)), "{name}");
+        let up = value(&page, &format!("muster_destination_up{{destination=\"{name}\"}}"));
+        assert_eq!(up, Some(1.0));
+    }
+    assert_eq!(sum(&page, "muster_destination_dropped_items_total"), 0.0);
+    let rows = get(server.http_address, "/api/v1/destinations").await.json();
+    assert_eq!(rows["rows"][1]["destination"], "json");
+    assert_eq!(rows["rows"][1]["delivered"]["logs"], 260);
+
+    let http = server.http_address.to_string();
+    let told = muster(vec!["status".into(), "--http".into(), http]).await;
+    let told = self::text(&told.stdout);
+    assert!(told.contains("2 destinations") && told.contains("json"), "{told}");
+    drop(agent);
+    server.stop().await;
+    sink.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_says_what_came_back_and_fails_when_one_does_not_take_requests() {
+    let (dir, data) = (tempfile::tempdir().expect("folder"), tempfile::tempdir().expect("folder"));
+    let sink = start_sink(data.path()).await;
+    let path = dir.path().join("muster.toml");
+    let probe = |text: String| {
+        replace(&path, text.as_bytes(), Access::Umask).expect("written");
+        muster(vec!["check-config".into(), "--probe".into(), path.display().to_string()])
+    };
+    let good = destination("good", sink.grpc_address, "grpc")
+        + &destination("web", sink.otlp_http_address.expect("on"), "http/protobuf");
+    let output = probe(good.clone()).await;
+    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+    assert_eq!(text(&output.stdout).matches(" ok ").count(), 6, "{}", text(&output.stdout));
+
+    let closed = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("binds");
+        listener.local_addr().expect("address")
+    };
+    let pages = sink.http_address;
+    let bad = good + &destination("dead", closed, "grpc") + &destination("pages", pages, "http/protobuf");
+    let output = probe(bad).await;
+    assert_eq!(output.status.code(), Some(1));
+    let told = text(&output.stdout);
+    assert!(told.contains("nothing listens there") && told.contains("wrong path or port"), "{told}");
+    sink.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_are_listed_tried_again_and_dropped_by_hand() {
+    let (dir, sink_data) = (tempfile::tempdir().expect("folder"), tempfile::tempdir().expect("folder"));
+    let sink = start_sink(sink_data.path()).await;
+    // The pages of a collector know no OTLP: 404 for ever.
+    let wrong = destination("one", sink.http_address, "http/protobuf") + "signals = [\"logs\"]\n";
+    let server = start(dir.path(), &wrong).await;
+    export(&server, 3).await;
+    wait_for_sum(server.http_address, "muster_destination_dropped_items_total", 3.0).await;
+    server.stop().await;
+
+    let data = dir.path().display().to_string();
+    let command = |words: &[&str]| {
+        let words = ["destination", "dead-letter"].iter().chain(words).map(|word| (*word).to_owned());
+        muster(words.chain(["--data-dir".to_owned(), data.clone()]).collect())
+    };
+    let listed = command(&["list", "--json"]).await;
+    let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).expect("JSON");
+    assert_eq!((&listed[0]["items"], &listed[0]["destination"]), (&3.into(), &"one".into()), "{listed}");
+    let id = listed[0]["id"].as_str().expect("id");
+    assert_eq!(command(&["drop", "0000000000000000-000009"]).await.status.code(), Some(1));
+    assert!(command(&["retry", id]).await.status.success());
+
+    let right = destination("one", sink.otlp_http_address.expect("on"), "http/protobuf");
+    let server = start(dir.path(), &right).await;
+    wait_for_sum(sink.http_address, "muster_otlp_items_accepted_total{signal=\"logs\"}", 3.0).await;
+    assert!(text(&command(&["list"]).await.stdout).contains("no dead letters"));
+    server.stop().await;
+    sink.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destination_that_cannot_be_used_stops_the_start_with_words() {
+    let dir = tempfile::tempdir().expect("folder");
+    let path = dir.path().join("muster.toml");
+    let text_of = destination("one", "127.0.0.1:1", "grpc") + "credential_env = \"MUSTER_TEST_NO_SUCH\"\n";
+    let data = dir.path().join("data");
+    let server = format!(
+        "[server]\ngrpc_listen = \"127.0.0.1:0\"\nhttp_listen = \"127.0.0.1:0\"\notlp_http_listen = \"off\"\ndata_dir = {data:?}\n"
+    );
+    replace(&path, Bytes::from(server + &text_of).as_ref(), Access::Umask).expect("written");
+    let output = muster(vec!["serve".into(), "--config".into(), path.display().to_string()]).await;
+    assert_eq!(output.status.code(), Some(1));
+    let told = text(&output.stderr);
+    assert!(told.contains("destination \"one\": variable MUSTER_TEST_NO_SUCH"), "{told}");
+}
