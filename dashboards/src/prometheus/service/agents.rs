@@ -65,6 +65,7 @@ fn many_gone() -> Rule {
     }
     .rule()
     .but_not_for(vec![(of_collector("muster_server_agents", "state=\"connected\""), "20x10 12x20")])
+    .and_for(vec![(of_collector("muster_server_agents", "state=\"connected\""), "6x10 2x20")], "2")
 }
 
 fn disconnected() -> Rule {
@@ -110,6 +111,9 @@ fn spool_filling() -> Rule {
     .and_for(given("900000000x60", "5x60"), "")
     // It grows, and is small.
     .but_not_for(given("0+5000000x60", "0+1000x60"))
+    // It would be full in twelve hours; it stands.
+    .but_not_for(given("300000000+1000000x60", "5x60"))
+    .but_not_for(given("500000000x60", "5x60"))
 }
 
 fn spool_refusing() -> Rule {

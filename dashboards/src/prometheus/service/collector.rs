@@ -275,6 +275,7 @@ fn credentials() -> Rule {
         quiet: one(refused, "reason=\"revoked\"", "0x10 8x50"),
     }
     .rule()
+    .but_not_for(one(refused, "reason=\"revoked\"", "0+0.6x60"))
 }
 
 fn refused() -> Rule {
@@ -294,6 +295,7 @@ fn refused() -> Rule {
         quiet: one(reloads, "result=\"tls_applied\"", "0x5 1x10"),
     }
     .rule()
+    .but_not_for(one(reloads, "result=\"tls_refused\"", "1x20"))
 }
 
 fn changed() -> Rule {

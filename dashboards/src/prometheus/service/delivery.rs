@@ -146,6 +146,10 @@ fn lost() -> Rule {
     .and_for(one("records_missing_total", ""), "")
     .and_for(one("journal_dropped_records_total", ""), "")
     .and_for(one("records_passed_over_total", "reason=\"panicked\""), "")
+    .but_not_for(vec![
+        (of_collector("muster_server_records_missing_total", ""), "40x20"),
+        (of_collector("muster_server_journal_dropped_records_total", ""), "40x20"),
+    ])
 }
 
 const BROKEN: &str = "Muster's books do not balance, by {{ $value }}";
@@ -176,6 +180,8 @@ fn at_the_agent() -> Rule {
         quiet: given("0+7x40", "0+2x40"),
     }
     .rule_in("agent")
+    .and_for(given("0+9x40", "0x40").into_iter().take(3).collect(), "30")
+    .but_not_for(given("0+9x40", "0+1x40").into_iter().take(3).collect())
 }
 
 fn at_the_collector() -> Rule {
