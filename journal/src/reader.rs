@@ -92,7 +92,7 @@ impl Reader {
             return Ok(Some(ReadItem::Entry(entry)));
         }
         while self.next <= self.shared.durable.position().0 {
-            if let Some(entry) = self.from_tail() {
+            if let Some(entry) = self.take_near() {
                 return Ok(Some(ReadItem::Entry(entry)));
             }
             if self.open.is_none()
@@ -109,7 +109,7 @@ impl Reader {
     }
 
     /// The next record, if it is still in memory. Damage that is being passed over is told first.
-    fn from_tail(&mut self) -> Option<Entry> {
+    fn take_near(&mut self) -> Option<Entry> {
         if self.skip_payloads || self.open.as_ref().is_some_and(|open| open.bad.is_some()) {
             return None;
         }
