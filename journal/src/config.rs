@@ -26,6 +26,8 @@ pub struct Config {
     pub retention: Retention,
     /// Size of a reader's blocks: what it reads ahead, and the least that a held payload keeps in memory.
     pub read_block_bytes: usize,
+    /// Newest records kept in memory for readers that keep up; 0 for none, and everybody reads the files.
+    pub tail_bytes_max: usize,
     /// How much of the segment is allocated ahead, so that a sync has less to do; 0 for none.
     pub preallocate_bytes: u64,
 }
@@ -91,6 +93,7 @@ impl Config {
             record_bytes_max: 8 << 20,
             reserve_bytes: 8 << 20,
             queue_bytes_max: 32 << 20,
+            tail_bytes_max: 0,
             commit_interval: Duration::ZERO,
             sync: SyncMode::Always,
             retention: Retention::default(),

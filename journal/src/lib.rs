@@ -49,6 +49,7 @@ mod scan;
 mod segments;
 mod shared;
 pub mod stream;
+mod tail;
 mod writer;
 
 use std::sync::Arc;

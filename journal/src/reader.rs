@@ -92,6 +92,9 @@ impl Reader {
             return Ok(Some(ReadItem::Entry(entry)));
         }
         while self.next <= self.shared.durable.position().0 {
+            if let Some(entry) = self.take_near() {
+                return Ok(Some(ReadItem::Entry(entry)));
+            }
             if self.open.is_none()
                 && let Some(gap) = self.open_segment()?
             {
@@ -103,6 +106,17 @@ impl Reader {
             }
         }
         Ok(None)
+    }
+
+    /// The next record, if it is still in memory. Damage that is being passed over is told first.
+    fn take_near(&mut self) -> Option<Entry> {
+        if self.skip_payloads || self.open.as_ref().is_some_and(|open| open.bad.is_some()) {
+            return None;
+        }
+        let entry = self.shared.tail.lock().get(self.next)?;
+        self.open = None;
+        self.next += 1;
+        Some(entry)
     }
 
     /// Opens the segment that has the next position, or tells that none has.

@@ -19,6 +19,7 @@ use crate::quarantine::Quarantine;
 use crate::queue::{Condition, Queue, Records, Unit};
 use crate::record::Record;
 use crate::segments::Segments;
+use crate::tail::Tail;
 
 /// Makes the records that every new segment begins with.
 pub(crate) type SegmentHeadRecords = Box<dyn Fn() -> Vec<Record> + Send + Sync>;
@@ -36,6 +37,7 @@ pub(crate) struct Shared {
     pub(crate) work: Condvar,
     pub(crate) durable: Arc<Durable>,
     pub(crate) segments: Mutex<Segments>,
+    pub(crate) tail: Mutex<Tail>,
     pub(crate) cursors: Mutex<BTreeMap<String, CursorMark>>,
     pub(crate) quarantine: Mutex<Quarantine>,
     /// One retention at a time; also held while a reader looks whether a missing file was deleted by one.
@@ -76,6 +78,7 @@ impl Shared {
         lock: Box<dyn DirLock>,
     ) -> Self {
         let opened_at = clock.monotonic().0;
+        let tail = Tail::new(config.tail_bytes_max);
         Self {
             config,
             fs,
@@ -85,6 +88,7 @@ impl Shared {
             work: Condvar::new(),
             durable: Arc::new(Durable::at(durable)),
             segments: Mutex::new(segments),
+            tail: Mutex::new(tail),
             cursors: Mutex::new(cursors),
             quarantine: Mutex::new(quarantine),
             retaining: Mutex::new(()),

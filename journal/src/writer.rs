@@ -20,7 +20,7 @@ use crate::failpoint::failpoint;
 use crate::format::{FRAME_HEAD_BYTES, SEGMENT_HEAD_BYTES};
 use crate::fs::{File, write_full};
 use crate::queue::{Condition, Unit};
-use crate::record::Position;
+use crate::record::{Entry, Position};
 use crate::segments::{Segment, segment_path};
 use crate::shared::Shared;
 
@@ -182,6 +182,7 @@ impl Writer {
         failpoint("before-sync");
         self.sync("sync")?;
         failpoint("after-sync-before-ack");
+        self.keep_tail(group, wall);
         self.publish(count, bytes, wall);
         let mut last = self.next - 1 - count;
         let mut queue_bytes = 0;
@@ -225,6 +226,23 @@ impl Writer {
                 Err(Failure::Broken(Cause::new("keep", &path, &gone)))
             }
             Err(error) => Err(Failure::Broken(Cause::new("look at", &path, &error))),
+        }
+    }
+
+    /// Keeps the group in memory for readers that keep up.
+    fn keep_tail(&self, group: &[Unit], wall: WallTime) {
+        let mut tail = self.shared.tail.lock();
+        if !tail.is_kept() {
+            return;
+        }
+        for (position, record) in (self.next..).zip(group.iter().flat_map(|unit| unit.records.as_slice())) {
+            tail.push(Entry {
+                position: Position(position),
+                appended_wall: wall,
+                kind: record.kind,
+                meta: record.meta.clone(),
+                payload: record.payload.clone(),
+            });
         }
     }
 

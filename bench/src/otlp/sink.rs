@@ -11,6 +11,7 @@ use bytes::Bytes;
 use clap::Args;
 use otlp::{Signal, wire};
 use tonic::body::Body;
+use tonic::codec::CompressionEncoding;
 use tonic::server::{Grpc, NamedService, UnaryService};
 use tonic::{Request, Response, Status};
 use tower::Service;
@@ -93,7 +94,10 @@ impl Service<http::Request<Body>> for Logs {
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let take = Take(self.clone());
         Box::pin(async move {
-            let mut grpc = Grpc::new(Raw).apply_max_message_size_config(Some(64 << 20), None);
+            // rotel compresses whatever it is told.
+            let mut grpc = Grpc::new(Raw)
+                .accept_compressed(CompressionEncoding::Gzip)
+                .apply_max_message_size_config(Some(64 << 20), None);
             Ok(grpc.unary(take, request).await)
         })
     }

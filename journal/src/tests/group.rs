@@ -151,3 +151,36 @@ fn a_pending_append_can_be_awaited_in_a_task() {
     drop(journal);
     assert_eq!(block_on(subscription.changed()), None);
 }
+
+#[test]
+fn readers_that_keep_up_and_readers_that_lag_see_the_same_records_as_the_files_have() {
+    for seed in 0..30u64 {
+        let mut random = fastrand_like(seed);
+        let fs = SimFs::new();
+        let mut config = config();
+        config.tail_bytes_max = 3000;
+        let (journal, _) = open_with(&fs, config.clone());
+        let mut near = journal.reader(Position::ZERO);
+        let mut far = journal.reader(Position::ZERO);
+        let (mut seen_near, mut seen_far) = (Vec::new(), Vec::new());
+        let mut written = 0;
+        while written < 200 {
+            let count = 1 + random() % 4;
+            journal.commit((1..=count).map(|n| record(written + n)).collect()).unwrap();
+            written += count;
+            seen_near.extend(near.by_ref().map(Result::unwrap));
+            if random().is_multiple_of(10) {
+                seen_far.extend(far.by_ref().take(1 + (random() % 80) as usize).map(Result::unwrap));
+            }
+        }
+        seen_near.extend(near.map(Result::unwrap));
+        seen_far.extend(far.map(Result::unwrap));
+        drop(journal);
+        config.tail_bytes_max = 0;
+        let (journal, _) = open_with(&fs, config);
+        let on_disk: Vec<_> = journal.reader(Position::ZERO).map(Result::unwrap).collect();
+        assert_eq!(on_disk.len(), written as usize, "seed {seed}");
+        assert_eq!(seen_near, on_disk, "seed {seed}");
+        assert_eq!(seen_far, on_disk, "seed {seed}");
+    }
+}

@@ -30,6 +30,8 @@ use crate::config::destination::Destination;
 const TEAM_ATTRIBUTE: &str = "muster.team";
 /// Payloads are put together to about this much: larger requests gain little and cost memory and time to repeat.
 pub(super) const MERGED_BYTES: usize = 1 << 20;
+/// A payload of this size is one of a busy sender, and a whole request's room is made at once.
+const LARGE_BYTES: usize = 16 << 10;
 
 /// What a range of the journal comes to.
 pub(super) struct Preparer {
@@ -306,8 +308,13 @@ impl Preparer {
         stamp: &Stamp,
         at: WallTime,
     ) -> Result<u64, WireError> {
+        let merged_bytes = self.merged_bytes(signal);
         let gathered = &mut self.gathered[signal as usize];
         if self.adapter.is_identity(signal) {
+            if gathered.request.is_empty() && request.len() >= LARGE_BYTES {
+                // More of this size will follow: not to be moved each time the room is too small.
+                gathered.request.reserve(merged_bytes + request.len() + request.len() / 4);
+            }
             let start = gathered.request.len();
             let stamped = wire::stamp(signal, request, stamp, &mut gathered.request);
             let tally = stamped.inspect_err(|_| gathered.request.truncate(start))?;

@@ -31,6 +31,9 @@ use crate::tls::Certificate;
 
 /// Name of the aggregate's cursor in the journal.
 const AGGREGATE_CURSOR: &str = "aggregate";
+/// What of the journal's end stays in memory: the aggregate and every destination that keeps up read it there, and not
+/// each from the disk.
+const JOURNAL_TAIL_BYTES: usize = 8 << 20;
 /// How often the journal's retention is looked at besides each new segment.
 const RETAIN_INTERVAL: Duration = Duration::from_secs(15 * 60);
 /// Descriptors that are kept for the journal, snapshots, tokens and the pages: without them a full house of
@@ -193,6 +196,7 @@ async fn open_journal(
         segment_bytes_max: config.journal.segment_bytes_max,
         reserve_bytes: config.journal.reserve_bytes,
         commit_interval: config.journal.commit_interval,
+        tail_bytes_max: JOURNAL_TAIL_BYTES,
         sync: if config.journal.unsafe_no_sync { SyncMode::Never } else { SyncMode::Always },
         retention: Retention {
             age_max: Some(config.journal.retention_age_max),
