@@ -131,10 +131,12 @@ impl Scanner {
             let wanted =
                 if self.skip_payloads { HEADS_BLOCK_BYTES.min(self.block_bytes) } else { self.block_bytes };
             let size = (wanted.max(len) as u64).min(self.end - offset) as usize;
-            let mut block = vec![0; size];
+            // The block before, if nobody holds a piece of it any more: filling a new one with zeros costs as much as reading.
+            let mut block = std::mem::take(&mut self.block).try_into_mut().unwrap_or_default();
+            block.resize(size, 0);
             let got = read_full(&*self.file, &mut block, offset)?;
             block.truncate(got);
-            self.block = Bytes::from(block);
+            self.block = block.freeze();
             self.block_offset = offset;
             if got < len {
                 return Ok(None);

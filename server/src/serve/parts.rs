@@ -33,7 +33,7 @@ use crate::tls::Certificate;
 const AGGREGATE_CURSOR: &str = "aggregate";
 /// What of the journal's end stays in memory: the aggregate and every destination that keeps up read it there, and not
 /// each from the disk.
-const JOURNAL_TAIL_BYTES: usize = 8 << 20;
+const JOURNAL_TAIL_BYTES: usize = 16 << 20;
 /// How often the journal's retention is looked at besides each new segment.
 const RETAIN_INTERVAL: Duration = Duration::from_secs(15 * 60);
 /// Descriptors that are kept for the journal, snapshots, tokens and the pages: without them a full house of
