@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use support::agent::{Agent, AgentOptions};
 use support::collector::{Collector, CollectorOptions};
-use support::peers::{Sending, Sink, assert_arrives, send_with_node, send_with_python};
+use support::peers::{Rotel, Sending, Sink, assert_arrives, send_with_node, send_with_python};
 
 const SETTLE: Duration = Duration::from_secs(60);
 const PROTOCOLS: [&str; 3] = ["grpc", "http/protobuf", "http/json"];
@@ -82,5 +82,33 @@ fn what_the_sdks_send_to_an_agent_arrives_at_the_sink_by_way_of_spool_stream_and
     );
     let (grpc, http) = (agent.ready["otlp_grpc"].clone(), agent.ready["otlp_http"].clone());
     let Some(sent) = send_all_ways(&grpc, &http, folder.path()) else { return };
+    assert_arrives(&sink, &sent, SETTLE);
+}
+
+#[test]
+fn rotel_as_a_hop_before_and_behind_the_collector_changes_no_item() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(sink) = Sink::spawn(&folder.path().join("sink"), 0) else { return };
+    let Some(behind) = Rotel::spawn(&folder.path().join("behind"), &sink.grpc) else { return };
+    let config = destination("rotel", "grpc", &behind.grpc.to_string(), "compression = \"gzip\"");
+    let options = CollectorOptions { config, ..Default::default() };
+    let collector = Collector::spawn(&folder.path().join("collector"), options);
+    let Some(before) = Rotel::spawn(&folder.path().join("before"), &collector.grpc.to_string()) else {
+        return;
+    };
+    let mut sent = Vec::new();
+    for (protocol, endpoint) in [("grpc", before.grpc), ("http/protobuf", before.http)] {
+        let id = format!("rotel-{}", protocol.replace('/', "-"));
+        let endpoint = endpoint.to_string();
+        let sending = Sending {
+            protocol,
+            endpoint: &endpoint,
+            temporality: "delta",
+            histogram: "exponential",
+            id: &id,
+        };
+        let Some(lines) = send_with_python(sending, folder.path()) else { return };
+        sent.extend(lines);
+    }
     assert_arrives(&sink, &sent, SETTLE);
 }

@@ -1,6 +1,7 @@
 //! OTLP peers that nobody here wrote: OpenTelemetry's SDKs for Python and Node as clients, grpcio as a sink, rotel as a hop.
 
 use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -59,6 +60,35 @@ impl Sink {
     pub fn log(&self) -> String {
         self.process.log()
     }
+}
+
+/// rotel, a collector of others: takes OTLP and passes it on to `target`.
+pub struct Rotel {
+    _process: Process,
+    pub grpc: SocketAddr,
+    pub http: SocketAddr,
+}
+
+impl Rotel {
+    pub fn spawn(folder: &Path, target: &str) -> Option<Self> {
+        std::fs::create_dir_all(folder).unwrap();
+        let mut command = Command::new(tool("MUSTER_TEST_ROTEL")?);
+        // It tells no port that it chose itself: these were free a moment ago.
+        let (grpc, http) = (free_address(), free_address());
+        command.arg("start").args(["--exporter", "otlp", "--otlp-exporter-endpoint"]);
+        command.arg(format!("http://{target}"));
+        command.args(["--otlp-grpc-endpoint", &grpc.to_string(), "--otlp-http-endpoint", &http.to_string()]);
+        command.arg("--pid-file").arg(folder.join("pid")).arg("--log-file").arg(folder.join("log"));
+        let process = Process::spawn("rotel", command);
+        for address in [grpc, http] {
+            wait_until("rotel to listen", START_MAX, || TcpStream::connect(address).is_ok());
+        }
+        Some(Self { _process: process, grpc, http })
+    }
+}
+
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 /// Sends with Python's SDK and returns what it sent, sorted.
