@@ -12,6 +12,7 @@ use std::time::Duration;
 use support::agent::{Agent, AgentOptions};
 use support::collector::{Collector, CollectorOptions};
 use support::peers::{Rotel, Sending, Sink, assert_arrives, send_with_node, send_with_python};
+use support::python::{Format, parse_page};
 
 const SETTLE: Duration = Duration::from_secs(60);
 const PROTOCOLS: [&str; 3] = ["grpc", "http/protobuf", "http/json"];
@@ -61,6 +62,22 @@ fn what_the_sdks_send_to_the_collector_arrives_at_sinks_of_every_protocol_item_b
     let Some(sent) = send_all_ways(&grpc, &http, folder.path()) else { return };
     println!("{} items sent", sent.len());
     sinks.iter().for_each(|sink| assert_arrives(sink, &sent, SETTLE));
+    page_is_right(&collector);
+}
+
+/// Each of the SDKs' nine runs adds 1 + 2 + 3 requests to each of its two workers; parsers of others read the page.
+fn page_is_right(collector: &Collector) {
+    let page = collector.page();
+    for job in ["proof-client", "proof-node"] {
+        let sum = |name: &str| page.sum(name, &[("job", job), ("team", "default")]);
+        assert_eq!(sum("proof_requests_total"), 9.0 * 2.0 * 6.0, "{job}");
+        assert_eq!(sum("proof_cost_USD_total"), 9.0 * 2.0 * 1.5, "{job}");
+        assert_eq!(sum("proof_duration_seconds_count"), 9.0 * 2.0 * 15.0, "{job}");
+    }
+    parse_page(page.text.as_bytes(), Format::Text);
+    let accept = [("accept", "application/openmetrics-text;version=1.0.0")];
+    let open = support::http::try_get(collector.http, "/metrics", &accept).unwrap();
+    parse_page(&open.body, Format::OpenMetrics);
 }
 
 #[test]
