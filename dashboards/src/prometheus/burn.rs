@@ -262,7 +262,22 @@ impl Promise<'_> {
             quiet,
             more: Vec::new(),
         });
-        rule.but_not_for(self.rare.clone())
+        // The trouble is over; it has just begun.
+        let rule = rule.but_not_for(self.rare.clone());
+        let [long, short] = [[["1h", "6h"], ["5m", "30m"]], [["1d", "3d"], ["2h", "6h"]]][speed];
+        rule.but_not_for(self.at(long)).but_not_for(self.at(short))
+    }
+
+    /// All runs of these windows were bad, and none of the others'.
+    fn at(&self, windows: [&str; 2]) -> Given {
+        let environment = self.budget.environment;
+        let labels = format!("{{environment=\"{environment}\",team=\"core\",project=\"shop\"}}");
+        let ratio = |(window, name): &(&str, &str)| {
+            (format!("{name}{labels}"), if windows.contains(window) { "1x40" } else { "0x40" })
+        };
+        let volume = ["1h", "1d"]
+            .map(|span| (format!("project:devloop_agent_runs:increase{span}{labels}"), "1000x40"));
+        self.ratios.iter().map(ratio).chain(volume).collect()
     }
 
     /// Either pair of windows burns, and enough runs to say so.

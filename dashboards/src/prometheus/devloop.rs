@@ -27,6 +27,12 @@ struct Level {
     success: &'static str,
     success_text: &'static str,
     memory_mb: Option<&'static str>,
+    /// Bounds between which runs are too slow, their P95, and bounds between which they are not.
+    slow: ([&'static str; 2], &'static str, [&'static str; 2]),
+    /// Runs that succeed and fail: too few succeed, their share, and enough do.
+    failing: ([&'static str; 2], &'static str, [&'static str; 2]),
+    /// Memory that is too much, what it reads, and what is not.
+    heavy: [&'static str; 3],
 }
 
 const LEVELS: [Level; 4] = [
@@ -38,6 +44,9 @@ const LEVELS: [Level; 4] = [
         success: "0.95",
         success_text: "95%",
         memory_mb: Some("1024"),
+        slow: (["1000", "2500"], "2425", ["500", "1000"]),
+        failing: (["0+94x40", "0+6x40"], "94%", ["0+96x40", "0+4x40"]),
+        heavy: ["1025x30", "1025", "1024x30"],
     },
     Level {
         name: "staging",
@@ -47,6 +56,9 @@ const LEVELS: [Level; 4] = [
         success: "0.98",
         success_text: "98%",
         memory_mb: Some("500"),
+        slow: (["1000", "2500"], "2425", ["500", "1000"]),
+        failing: (["0+97x40", "0+3x40"], "97%", ["0+98x40", "0+2x40"]),
+        heavy: ["501x30", "501", "500x30"],
     },
     Level {
         name: "production",
@@ -56,6 +68,9 @@ const LEVELS: [Level; 4] = [
         success: "0.995",
         success_text: "99.5%",
         memory_mb: Some("250"),
+        slow: (["500", "1000"], "975", ["250", "500"]),
+        failing: (["0+99x40", "0+1x40"], "99%", ["0+996x40", "0+4x40"]),
+        heavy: ["251x30", "251", "250x30"],
     },
     Level {
         name: "default",
@@ -65,6 +80,9 @@ const LEVELS: [Level; 4] = [
         success: "0.99",
         success_text: "99%",
         memory_mb: None,
+        slow: (["1000", "2500"], "2425", ["500", "1000"]),
+        failing: (["0+98x40", "0+2x40"], "98%", ["0+99x40", "0+1x40"]),
+        heavy: ["0x30", "0", "0x30"],
     },
 ];
 
@@ -198,7 +216,6 @@ fn durations_in(environment: &str, bounds: [&str; 2], values: &'static str) -> G
 }
 
 fn response_time(level: &Level) -> Rule {
-    // Between 2.5 and 5 s breaks all of them, between 100 and 250 ms none.
     Rule::Alert(Alert {
         name: "DevLoopAgentResponseTimeSLOViolation",
         severity: Severity::Warning,
@@ -212,18 +229,18 @@ fn response_time(level: &Level) -> Rule {
             level.p95_ms
         ),
         fires: Firing {
-            given: durations_in(level.environment, ["2500", "5000"], "0+10x20"),
+            given: durations_in(level.environment, level.slow.0, "0+10x20"),
             at: "15m",
             labels: summed_labels(level.environment),
-            value: "4875",
+            value: level.slow.1,
         },
-        quiet: durations_in(level.environment, ["100", "250"], "0+10x20"),
+        quiet: durations_in(level.environment, level.slow.2, "0+10x20"),
         more: Vec::new(),
     })
 }
 
 fn success_rate(level: &Level) -> Rule {
-    Rule::Alert(Alert {
+    let rule = Rule::Alert(Alert {
         name: "DevLoopSuccessRateSLOViolation",
         severity: Severity::Critical,
         hold: "15m",
@@ -239,15 +256,16 @@ fn success_rate(level: &Level) -> Rule {
             level.success_text
         ),
         fires: Firing {
-            given: runs(level.environment, "0+9x40", "0+1x40"),
+            given: runs(level.environment, level.failing.0[0], level.failing.0[1]),
             at: "30m",
             labels: summed_labels(level.environment),
-            value: "90%",
+            value: level.failing.1,
         },
         // Half of them fail, but there are only seven an hour.
         quiet: runs(level.environment, "0x20 1x10 2x10", "0x18 1x10 2x12"),
         more: Vec::new(),
-    })
+    });
+    rule.but_not_for(runs(level.environment, level.failing.2[0], level.failing.2[1]))
 }
 
 fn memory(level: &Level, limit: &str) -> Rule {
@@ -268,12 +286,12 @@ fn memory(level: &Level, limit: &str) -> Rule {
              {{{{ $value | printf \"%.0f\" }}}} MiB. The service level is {limit} MiB."
         ),
         fires: Firing {
-            given: vec![(series.clone(), "1100x30")],
+            given: vec![(series.clone(), level.heavy[0])],
             at: "20m",
             labels: labels.collect(),
-            value: "1100",
+            value: level.heavy[1],
         },
-        quiet: vec![(series, "200x30")],
+        quiet: vec![(series, level.heavy[2])],
         more: Vec::new(),
     })
 }
