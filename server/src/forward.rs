@@ -46,7 +46,7 @@ mod window;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread::JoinHandle;
 
 use journal::stream::StreamLog;
@@ -178,6 +178,9 @@ impl Forwarding {
                 &*source.clock,
             ))),
             not_before: Mutex::new(Monotonic::default()),
+            deliveries: AtomicU64::new(0),
+            refused_at: Mutex::default(),
+            is_unburied: AtomicBool::new(false),
             orders: ordered.clone(),
         });
         let fingerprint = crc32c::crc32c(format!("{} {destination:?}", env!("CARGO_PKG_VERSION")).as_bytes());

@@ -98,9 +98,9 @@ fn alerts() -> Panel {
         PanelKind::Table,
         "Firing alerts",
         Unit::Number,
-        "Alerts of the shipped rules, and of all others in this Prometheus, that fire now.",
+        "Alerts of the shipped rules, and of all others in this Prometheus, that fire now; without those that only inform.",
     )
-    .column("Alerts", Unit::Number, "sum by (alertname, severity) (ALERTS{alertstate=\"firing\"})")
+    .column("Alerts", Unit::Number, "sum by (alertname, severity) (ALERTS{alertstate=\"firing\", severity!=\"info\"})")
     .no_value("nothing fires")
     .empty_by_nature("nothing fires on a sound system")
     .size(8, 7)

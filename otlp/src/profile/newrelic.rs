@@ -78,7 +78,8 @@ pub(super) const NEWRELIC: Profile = Profile {
         success: "200 with an empty body",
         partial_success: false,
         // New Relic's edge gives these while it is the one in trouble.
-        transient_grpc: &[tonic::Code::Unknown, tonic::Code::Internal],
+        // "Too many requests" comes as ResourceExhausted without RetryInfo.
+        transient_grpc: &[tonic::Code::Unknown, tonic::Code::Internal, tonic::Code::ResourceExhausted],
         transient_http: &[500, 530],
     },
     notes: &[

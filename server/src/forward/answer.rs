@@ -163,13 +163,22 @@ pub(super) fn grpc(answers: &Answers, trailers: &HeaderMap, message: &[u8]) -> V
         | code::UNAVAILABLE
         | code::DATA_LOSS => Verdict::Retry { after: retry_info, why },
         code::RESOURCE_EXHAUSTED if retry_info.is_some() => Verdict::Retry { after: retry_info, why },
-        code::RESOURCE_EXHAUSTED => Verdict::TooLarge { why },
+        code::RESOURCE_EXHAUSTED if tells_of_size(&said) => Verdict::TooLarge { why },
         code::UNAUTHENTICATED | code::PERMISSION_DENIED => Verdict::Refused { why },
         _ if answers.transient_grpc.iter().any(|code| *code as u32 == number) => {
             Verdict::Retry { after: retry_info, why }
         }
         _ => Verdict::Permanent { why },
     }
+}
+
+/// RESOURCE_EXHAUSTED without RetryInfo is either a message that is too large, which smaller ones mend, or a limit on
+/// their number, which more of them would only make worse. Every gRPC library says the first in such words.
+fn tells_of_size(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    ["larger", "too large", "too big", "exceeds max", "exceeds the limit", "maximum size", "message size"]
+        .iter()
+        .any(|words| message.contains(words))
 }
 
 /// What an HTTP request was answered with, or a gRPC call by something that speaks no gRPC.
@@ -334,7 +343,14 @@ mod tests {
         for code in [7, 16] {
             assert!(matches!(verdict(code), Verdict::Refused { .. }), "{code}");
         }
-        assert!(matches!(verdict(8), Verdict::TooLarge { .. }));
+        assert!(matches!(verdict(8), Verdict::Permanent { .. }), "a limit on requests, without RetryInfo");
+        for words in ["grpc: received message larger than max (5 vs. 4)", "decoded message length too large"]
+        {
+            assert!(tells_of_size(words), "{words}");
+        }
+        for words in ["Too many requests", "request exceeded available capacity", ""] {
+            assert!(!tells_of_size(words), "{words}");
+        }
         assert!(matches!(verdict(0), Verdict::Delivered { rejected: 0, .. }));
         assert!(matches!(grpc(BOOK, &HeaderMap::new(), b""), Verdict::Retry { .. }));
     }

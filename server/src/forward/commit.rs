@@ -18,12 +18,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use journal::{Cursor, CursorError, Position};
 use muster::atomic_file::{self, Access};
+use muster::clock::WallTime;
 use serde::{Deserialize, Serialize};
 
 use super::window::{Due, Range};
 
 const PROGRESS_NAME: &str = "progress";
 const STATE_NAME: &str = "state";
+const IDLE_CUT_NAME: &str = "idle";
 const STATE_MAGIC: &[u8; 8] = b"MUSTFWD1";
 
 /// Makes durable what has ended.
@@ -93,6 +95,17 @@ impl Committer {
         is_ours.then_some((range, progress.done))
     }
 
+    /// Notes, before it is sent, what is said at a time that no record brings.
+    pub(super) fn note_idle_cut(&self, time: WallTime) -> Result<(), CommitError> {
+        self.replace(IDLE_CUT_NAME, &time.0.to_le_bytes())
+    }
+
+    /// The time of the newest such cut.
+    pub(super) fn idle_cut(&self) -> Option<WallTime> {
+        let bytes = fs::read(self.folder.join(IDLE_CUT_NAME)).ok()?;
+        Some(WallTime(u64::from_le_bytes(bytes.try_into().ok()?)))
+    }
+
     /// Whether a state waits to be saved.
     pub(super) fn is_state_pending(&self) -> bool {
         self.state_pending.load(Ordering::Acquire)
@@ -145,6 +158,7 @@ pub(super) fn state_at(folder: &Path) -> Option<(Position, Vec<u8>)> {
 /// Forgets what an earlier destination of the same name has left.
 pub(super) fn forget(folder: &Path) {
     forget_file(&folder.join(PROGRESS_NAME));
+    forget_file(&folder.join(IDLE_CUT_NAME));
     forget_state(folder);
 }
 

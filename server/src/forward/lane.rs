@@ -5,12 +5,13 @@
 //! |---|---|
 //! | delivered | what it rejects is counted and kept as a dead letter, not sent again |
 //! | retry | again, with growing waits, or when it says; all requests of the destination wait when it says so |
-//! | refused | again every minute, with the credential read anew: a wrong key must not cost telemetry |
+//! | refused | again every minute, with the credential read anew: a wrong key must not cost telemetry; a dead letter, if others are delivered meanwhile |
 //! | too large | in halves, one after the other, down to one item |
 //! | permanent | kept as a dead letter, and on |
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use journal::Position;
@@ -75,6 +76,13 @@ pub(super) struct Lane {
     /// The destination asked for no request before this.
     pub(super) not_before: Mutex<Monotonic>,
     pub(super) orders: watch::Receiver<Orders>,
+    /// Requests that were delivered.
+    pub(super) deliveries: AtomicU64,
+    /// For each signal: `deliveries` when the first of the refusals in a row came.
+    pub(super) refused_at: Mutex<[Option<u64>; 3]>,
+    /// A dead letter that was tried again could not be kept again: what was moved for the retry must stay. They are
+    /// tried one after the other, so that this is said of the last one.
+    pub(super) is_unburied: AtomicBool,
 }
 
 /// What is to be done after a verdict.
@@ -126,6 +134,8 @@ impl Lane {
             Verdict::Delivered { rejected, message } => {
                 self.figures.attempts.add(Attempt::Delivered, 1);
                 self.figures.succeeded();
+                self.deliveries.fetch_add(1, Ordering::Relaxed);
+                self.refused_at.lock()[part.signal as usize] = None;
                 self.delivered(job, part, rejected, &message).await;
                 Next::Done
             }
@@ -138,6 +148,13 @@ impl Lane {
                     self.hold_for(wait);
                 }
                 Next::After(wait)
+            }
+            // The credential is right for others of the same destination: it is this signal or payload that is not taken,
+            // and it must not hold them up.
+            Verdict::Refused { why } if self.takes_others(part.signal) => {
+                self.figures.attempts.add(Attempt::Refused, 1);
+                self.give_up(job, part, reason::PERMANENT, &why).await;
+                Next::Done
             }
             Verdict::Refused { why } => {
                 self.figures.attempts.add(Attempt::Refused, 1);
@@ -162,6 +179,13 @@ impl Lane {
                 Next::Done
             }
         }
+    }
+
+    /// Whether something was delivered since this signal is refused.
+    fn takes_others(&self, signal: Signal) -> bool {
+        let deliveries = self.deliveries.load(Ordering::Relaxed);
+        let since = *self.refused_at.lock()[signal as usize].get_or_insert(deliveries);
+        deliveries > since
     }
 
     async fn delivered(&self, job: Job, part: &Outgoing, rejected: u64, message: &str) {
@@ -205,7 +229,9 @@ impl Lane {
         self.figures.failed(self.clock.wall(), why);
         tracing::warn!(destination = %self.name, %signal, items, why, "request given up and kept as a dead letter");
         let head = Head::new(self.clock.wall(), signal, items, items, why, job.range);
-        self.bury(head, part.request.clone()).await;
+        if !self.bury(head, part.request.clone()).await && job.is_dead_letter {
+            self.is_unburied.store(true, Ordering::Relaxed);
+        }
     }
 
     fn count_dropped(&self, job: Job, signal: Signal, reason: &'static str, items: u64) {
@@ -224,19 +250,26 @@ impl Lane {
         self.buried(put.map_err(|error| error.to_string()));
     }
 
-    async fn bury(&self, head: Head, request: bytes::Bytes) {
+    async fn bury(&self, head: Head, request: bytes::Bytes) -> bool {
         let letters = self.letters.clone();
         let put = tokio::task::spawn_blocking(move || letters.put(&head, &request)).await;
         self.buried(match put {
             Ok(put) => put.map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
-        });
+        })
     }
 
-    fn buried(&self, put: Result<u64, String>) {
+    /// Says whether it was kept.
+    fn buried(&self, put: Result<u64, String>) -> bool {
         match put {
-            Ok(deleted) => self.figures.dead_letters_deleted.add(deleted),
-            Err(error) => tracing::warn!(destination = %self.name, error, "dead letter cannot be kept"),
+            Ok(deleted) => {
+                self.figures.dead_letters_deleted.add(deleted);
+                true
+            }
+            Err(error) => {
+                tracing::warn!(destination = %self.name, error, "dead letter cannot be kept");
+                false
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use otlp::Signal;
@@ -175,6 +176,8 @@ async fn finished(committing: &mut Option<Committing>) -> Result<Result<(), Comm
 /// Sends what an operator moved into the retry folder, one after the other, beside the queue.
 pub(super) async fn retry_dead_letters(lane: Arc<Lane>, letters: Arc<DeadLetters>) {
     let mut orders = lane.orders.clone();
+    // The one that was sent and could not be deleted: not to be sent again for that.
+    let mut sent = None;
     loop {
         tokio::select! {
             () = told_to_stop(&mut orders) => return,
@@ -192,11 +195,18 @@ pub(super) async fn retry_dead_letters(lane: Arc<Lane>, letters: Arc<DeadLetters
                 }
                 Err(_) => break,
             };
-            if lane.redeliver(&head, request).await == Ending::Abandoned {
-                return;
+            if sent.as_ref() != Some(&path) {
+                lane.is_unburied.store(false, Ordering::Relaxed);
+                if lane.redeliver(&head, request).await == Ending::Abandoned {
+                    return;
+                }
+                if lane.is_unburied.load(Ordering::Relaxed) {
+                    break;
+                }
             }
             if let Err(error) = DeadLetters::retried(&path) {
                 tracing::warn!(destination = %lane.name, %error, "a dead letter that was sent cannot be deleted");
+                sent = Some(path);
                 break;
             }
         }

@@ -45,6 +45,8 @@ pub(super) struct Preparer {
     /// Muster's own metrics, where they are wanted.
     metrics: Option<OwnMetrics>,
     gathered: [Gathered; 3],
+    /// What is read was read before.
+    is_replay: bool,
 }
 
 /// Payloads of one signal, one after the other: together they are one request.
@@ -66,7 +68,17 @@ impl Preparer {
         let adapter = Adapter::new(destination.profile.0.into());
         let metrics = destination.wants(Signal::Metrics).then(|| OwnMetrics::new(&destination));
         let gathered = Default::default();
-        Self { destination, lane, figures, journal_id, attributes, adapter, metrics, gathered }
+        Self {
+            destination,
+            lane,
+            figures,
+            journal_id,
+            attributes,
+            adapter,
+            metrics,
+            gathered,
+            is_replay: false,
+        }
     }
 
     /// Takes a record.
@@ -128,12 +140,14 @@ impl Preparer {
     /// Counts nothing until [`Preparer::count_again`]: what is read only to bring the state up to the cursor was counted.
     pub(super) fn count_nothing(&mut self) {
         self.figures = Arc::default();
+        self.is_replay = true;
     }
 
     /// Ends [`Preparer::count_nothing`], and forgets what was gathered meanwhile.
     pub(super) fn count_again(&mut self) {
         self.gathered = Default::default();
         self.figures = self.lane.figures.clone();
+        self.is_replay = false;
     }
 
     /// Whether enough is gathered for a request.
@@ -333,6 +347,10 @@ impl Preparer {
     }
 
     fn refuse(&self, signal: Signal, items: u64, request: &Bytes, why: String) {
+        // It was told when it was read the first time.
+        if self.is_replay {
+            return;
+        }
         self.figures.accepted.add(signal, items);
         let unfit = Unfit { items, request: request.clone(), why };
         self.lane.give_up_unfit(Range::default(), signal, &unfit, reason::MALFORMED);

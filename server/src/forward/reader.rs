@@ -45,6 +45,8 @@ const ROOM_BYTES: usize = 8 << 20;
 const ROOM_UNIT_BYTES: usize = 1 << 10;
 /// Records between two saved states: what a restart reads again without sending.
 const STATE_RECORDS: u64 = 10_000;
+/// Bytes of records likewise: the journal cannot let go of what comes after a saved state.
+const STATE_BYTES: usize = 64 << 20;
 /// Of the bound, what is freed at once: not every record on its own.
 const FREED_SHARE: u64 = 16;
 
@@ -78,6 +80,8 @@ struct Progress {
     looked: Monotonic,
     /// The state is saved past this position.
     state_due: Position,
+    /// Of records since the state was saved.
+    state_bytes: usize,
     /// Something was said that no record brought about: only the state knows.
     has_idle_cut: bool,
 }
@@ -105,9 +109,23 @@ impl Reader {
             room: Arc::new(Semaphore::new(ROOM_BYTES / ROOM_UNIT_BYTES)),
             looked: Monotonic::default(),
             state_due: cursor,
+            state_bytes: 0,
             has_idle_cut: false,
         };
-        if !self.restore(cursor) {
+        loop {
+            match self.restore(cursor) {
+                Ok(true) => break,
+                Ok(false) => return,
+                Err(error) => {
+                    tracing::error!(destination = %self.destination.name, %error, "cannot read the journal; trying again");
+                    runtime.block_on(self.pause(READ_RETRY));
+                    if self.is_stopped() {
+                        return;
+                    }
+                }
+            }
+        }
+        if !self.repeat_idle_cut(runtime, &mut at) {
             return;
         }
         let mut items = self.log.read(cursor);
@@ -137,12 +155,12 @@ impl Reader {
     }
 
     /// Brings what is kept between records to where the cursor is. False if the collector stops meanwhile.
-    fn restore(&mut self, cursor: Position) -> bool {
-        let Some((position, bytes)) = self.committer.state() else { return true };
+    fn restore(&mut self, cursor: Position) -> Result<bool, ReadError> {
+        let Some((position, bytes)) = self.committer.state() else { return Ok(true) };
         self.preparer.restore(&bytes);
         self.preparer.count_nothing();
         for item in self.log.read(position) {
-            let Ok(item) = item else { break };
+            let item = item?;
             if position_of(&item) > cursor {
                 break;
             }
@@ -151,22 +169,34 @@ impl Reader {
                 self.preparer.fall_back(Default::default());
             }
             if self.is_stopped() {
-                return false;
+                return Ok(false);
             }
         }
         self.preparer.count_again();
-        true
+        Ok(true)
+    }
+
+    /// What was said without a record may have arrived before a crash, and the state not been saved: it is said again as it
+    /// was, so that a destination can know it. False if there is nobody to take it.
+    fn repeat_idle_cut(&mut self, runtime: &Runtime, at: &mut Progress) -> bool {
+        let Some(time) = self.committer.idle_cut() else { return true };
+        if !self.preparer.pass_idle_time(time) {
+            return true;
+        }
+        at.has_idle_cut = true;
+        self.emit(runtime, at)
     }
 
     /// What is kept, when it is time to save it; not before the one that was given last is saved.
     fn state(&mut self, at: &mut Progress) -> Option<Vec<u8>> {
-        let is_due = at.position > at.state_due || at.has_idle_cut;
+        let is_due = at.position > at.state_due || at.state_bytes >= STATE_BYTES || at.has_idle_cut;
         if !is_due || self.committer.is_state_pending() {
             return None;
         }
         let state = self.preparer.snapshot()?;
         self.committer.expect_state();
         at.has_idle_cut = false;
+        at.state_bytes = 0;
         at.state_due = Position(at.position.0 + STATE_RECORDS);
         Some(state)
     }
@@ -175,7 +205,11 @@ impl Reader {
     fn passes_idle_time(&mut self, at: &mut Progress) -> bool {
         // Only when all is delivered: what a destination that is down has to be told does not pile up.
         let is_at_rest = at.began.is_none() && self.lane.figures.committed() >= at.position;
-        let passed = is_at_rest && self.preparer.pass_idle_time(self.lane.clock.wall());
+        let now = self.lane.clock.wall();
+        let passed = is_at_rest && self.preparer.pass_idle_time(now);
+        if passed && let Err(error) = self.committer.note_idle_cut(now) {
+            tracing::warn!(destination = %self.destination.name, %error, "a crash now could have metrics said twice");
+        }
         at.has_idle_cut |= passed;
         passed
     }
@@ -219,8 +253,14 @@ impl Reader {
 
     fn take(&mut self, item: &StreamItem, at: &mut Progress) {
         let wall = match item {
-            StreamItem::Batch(entry) => Some(entry.appended_wall),
-            StreamItem::Otlp(entry) => Some(entry.appended_wall),
+            StreamItem::Batch(entry) => {
+                at.state_bytes += entry.bytes.len();
+                Some(entry.appended_wall)
+            }
+            StreamItem::Otlp(entry) => {
+                at.state_bytes += entry.bytes.len();
+                Some(entry.appended_wall)
+            }
             StreamItem::Other { .. } => None,
             StreamItem::Gap { from, to, reason } => {
                 self.lane.figures.records_missing.add(to.0 - from.0 + 1);

@@ -6,6 +6,8 @@ use std::time::Duration;
 const FIRST: Duration = Duration::from_secs(1);
 /// Longest wait at all, unless the destination asks for more.
 const CAP: Duration = Duration::from_secs(30);
+/// A shorter wait that a destination asks for is taken as none.
+const TOLD_MIN: Duration = Duration::from_millis(100);
 /// After a refused credential: somebody has to act, and each attempt is a line in somebody's audit.
 pub(super) const REFUSED_WAIT: Duration = Duration::from_secs(60);
 
@@ -18,6 +20,8 @@ pub(super) fn wait(attempt: u32, told: Option<Duration>, random: &mut fastrand::
     let cap = FIRST.saturating_mul(1 << attempt.saturating_sub(1).min(5)).min(CAP);
     let own = cap.mul_f64(0.5 + random.f64() / 2.0);
     match told {
+        // "At once" and a time that has passed are no reason to be asked in a tight loop.
+        Some(told) if told < TOLD_MIN => own,
         Some(told) => told + told.mul_f64(random.f64() / 10.0),
         None => own,
     }
@@ -49,6 +53,6 @@ mod tests {
         let mut random = fastrand::Rng::with_seed(7);
         let told = Duration::from_secs(90);
         assert!((0..50).all(|_| wait(1, Some(told), &mut random) >= told));
-        assert!(wait(9, Some(Duration::ZERO), &mut random) == Duration::ZERO);
+        assert!(wait(9, Some(Duration::ZERO), &mut random) >= CAP / 2, "no tight loop because it was told 0");
     }
 }

@@ -3,8 +3,16 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use otlp::proto::collector_trace::ExportTraceServiceRequest;
+use otlp::proto::trace::{ResourceSpans, ScopeSpans, Span};
+use prost::Message;
+
+use super::super::figures::Attempt;
 use super::sink::{Answer, Sink, grpc_ok, ok, status};
 use super::*;
+
+/// As grpc-go says it.
+const TOO_LARGE: &str = "grpc: received message larger than max (5 vs. 4)";
 
 #[tokio::test]
 async fn every_2xx_is_success_also_with_an_empty_body() {
@@ -167,7 +175,7 @@ async fn resource_exhausted_is_tried_again_with_retry_info_and_split_without() {
     let sink = Sink::start(move |n, received| match (n, received.records().len()) {
         (0, _) => Answer::Grpc(8, Some(details.clone()), Bytes::new()),
         (_, 1) => grpc_ok(),
-        _ => Answer::Grpc(8, None, Bytes::new()),
+        _ => Answer::GrpcError(8, TOO_LARGE),
     })
     .await;
     let bench = Bench::new();
@@ -183,7 +191,7 @@ async fn resource_exhausted_is_tried_again_with_retry_info_and_split_without() {
 
 #[tokio::test]
 async fn a_single_item_that_is_too_large_goes_to_a_dead_letter() {
-    let sink = Sink::start(|_, _| Answer::Grpc(8, None, Bytes::new())).await;
+    let sink = Sink::start(|_, _| Answer::GrpcError(8, TOO_LARGE)).await;
     let bench = Bench::new();
     let forwarding = bench.start(&[otlp("one", &sink, "grpc", "")]);
     bench.append(&["a", "b"]);
@@ -234,4 +242,51 @@ async fn a_refused_credential_keeps_the_queue_and_shows_no_secret() {
     let told = format!("{row:?} {destination:?} {client:?} {:?}", observed.figures);
     assert!(told.contains("HTTP 401: bad key") && !told.contains("canary"), "{told}");
     forwarding.stop().await;
+}
+
+#[tokio::test]
+async fn a_limit_on_the_number_of_requests_is_not_met_with_more_of_them() {
+    let sink = Sink::start(|_, _| Answer::GrpcError(8, "request exceeded available capacity")).await;
+    let bench = Bench::new();
+    let forwarding = bench.start(&[otlp("one", &sink, "grpc", "")]);
+    bench.append(&["a", "b", "c", "d"]);
+    let observed = forwarding.observed[0].clone();
+    at_rest(&observed).await;
+    assert_eq!(
+        sink.received().len(),
+        1,
+        "without RetryInfo it is not to be retried, and halves would be more"
+    );
+    assert_eq!(observed.figures.dropped().get(&("logs", "permanent")), Some(&4));
+    assert_conserved(&observed);
+    forwarding.stop().await;
+}
+
+#[tokio::test]
+async fn a_signal_that_is_refused_while_another_is_taken_does_not_hold_it_up() {
+    let sink = Sink::start(|_, request| match request.path.as_str() {
+        "/v1/traces" => Answer::Http(403, Vec::new(), Bytes::new()),
+        _ => ok(),
+    })
+    .await;
+    let bench = Bench::new();
+    let forwarding = bench.start(&[otlp("one", &sink, "http/protobuf", "")]);
+    let observed = forwarding.observed[0].clone();
+    bench.append_signal("default", Signal::Traces, span(), 1);
+    eventually("the refusal", || observed.figures.attempts.value(Attempt::Refused) == 1).await;
+    bench.append(&["a"]);
+    eventually("the log record", || observed.figures.delivered.value(Signal::Logs) == 1).await;
+    bench.append_signal("default", Signal::Traces, span(), 1);
+    eventually("the dead letter", || observed.figures.dropped().get(&("traces", "permanent")) == Some(&1))
+        .await;
+    forwarding.stop().await;
+}
+
+fn span() -> Bytes {
+    let span = Span { trace_id: vec![1; 16], span_id: vec![2; 8], ..Default::default() };
+    let scope_spans = vec![ScopeSpans { spans: vec![span], ..Default::default() }];
+    let request = ExportTraceServiceRequest {
+        resource_spans: vec![ResourceSpans { scope_spans, ..Default::default() }],
+    };
+    request.encode_to_vec().into()
 }

@@ -25,6 +25,8 @@ pub enum Answer {
     Http(u16, Vec<(&'static str, String)>, Bytes),
     /// Code, details, message.
     Grpc(u32, Option<String>, Bytes),
+    /// Code and words.
+    GrpcError(u32, &'static str),
     /// Never.
     Hang,
     /// The request is taken, and the connection is cut.
@@ -179,6 +181,14 @@ async fn serve(
             for (name, value) in headers {
                 response.headers_mut().insert(name, HeaderValue::from_str(&value).expect("value"));
             }
+            Ok(response)
+        }
+        Answer::GrpcError(code, words) => {
+            let mut response = Response::new(frames(Vec::new()));
+            let headers = response.headers_mut();
+            headers.insert("content-type", HeaderValue::from_static("application/grpc"));
+            headers.insert("grpc-status", code.into());
+            headers.insert("grpc-message", HeaderValue::from_static(words));
             Ok(response)
         }
         Answer::Grpc(code, details, message) => {
