@@ -12,7 +12,7 @@ use otlp::proto::collector_metrics::ExportMetricsServiceRequest;
 use otlp::proto::collector_trace::ExportTraceServiceRequest;
 use otlp::proto::metrics::{metric, number_data_point};
 
-use super::sink::{Sink, ok};
+use super::sink::{Answer, Sink, ok};
 use super::*;
 
 /// Appends a batch of runs that have ended, from that number on.
@@ -155,5 +155,34 @@ async fn deltas_add_up_to_what_happened_over_restarts() {
     assert_eq!(runs_told(&sink), runs as f64);
     at_rest(&forwarding.observed[0]).await;
     assert_conserved(&forwarding.observed[0]);
+    forwarding.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_said_in_idle_time_and_never_answered_is_said_again_in_the_same_bytes() {
+    let folder = tempfile::tempdir().expect("folder");
+    let sink = Sink::start(|n, _| if n == 0 { Answer::Hang } else { ok() }).await;
+    let text = format!(
+        "[[destination]]\nname = \"nr\"\nprofile = \"newrelic\"\nendpoint = \"http://{}\"\ncredential_env = \"PATH\"\n\
+         signals = [\"metrics\"]\nmetrics_interval_seconds = 1\n",
+        sink.address
+    );
+    let destinations = destinations(&text);
+    {
+        let bench = Bench::at(folder.path());
+        let forwarding = bench.start(&destinations);
+        append_runs(&bench, 1, 5, None);
+        eventually("the deltas to be said", || sink.count() == 1).await;
+        // The request is left without an answer: whether it was taken nobody here knows.
+        forwarding.stop().await;
+    }
+    let bench = Bench::at(folder.path());
+    let forwarding = bench.start(&destinations);
+    eventually("them to be said again", || sink.count() >= 2).await;
+    let received = sink.received();
+    assert_eq!(received[0].message, received[1].message, "a destination could not know the repeat");
+    // Long enough for another cut, if there were anything left to say.
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    assert_eq!(sink.count(), 2);
     forwarding.stop().await;
 }
