@@ -5,11 +5,11 @@
 //!
 //! | part | gives | identified by |
 //! |---|---|---|
-//! | [`logs`] | a log record for each event | `muster.item.id`: agent, epoch, number of the event |
-//! | [`spans`] | a span for each run that ended and each session that ended | trace id and span id, hashes of who and what |
+//! | [`logs()`] | a log record for each event | `muster.item.id`: agent, epoch, number of the event |
+//! | [`spans()`] | a span for each run that ended and each session that ended | trace id and span id, hashes of who and what |
 //! | [`MetricsExport`] | the catalogue as sums, gauges and histograms | resource, name, attributes and time of the point |
 //!
-//! A request that [`logs`] and [`spans`] return has one resource for each source of the batch that said something
+//! A request that [`logs()`] and [`spans()`] return has one resource for each source of the batch that said something
 //! wanted. Requests of one signal may be put one after the other: together they are one request with all resources.
 //!
 //! What leaves is listed in `docs/otlp-export.md`, which is made from the tables here ([`reference_page`]).

@@ -1,6 +1,6 @@
 //! OTLP/JSON, read and written by the rules of OTLP and of proto3 JSON (contracts/otlp.md section 2.4).
 //!
-//! [`decode`] turns a body into protobuf, [`encode`] a protobuf request into a body, both in one pass over the bytes and
+//! [`decode()`] turns a body into protobuf, [`encode()`] a protobuf request into a body, both in one pass over the bytes and
 //! led by one table of OTLP's messages (`schema`): nothing is built between the two forms, so memory is the result's size.
 //! The largest result is of numbers in an array, 4 bytes for each byte of text.
 //!

@@ -11,7 +11,7 @@
 //!       metric 5 gauge, 7 sum, 9 histogram, 10 exponential histogram, 11 summary: each has 1 data point, repeated
 //! ```
 //!
-//! [`check`] goes the whole depth and takes exactly what prost's decoder of `opentelemetry-proto` takes. The
+//! [`check()`] goes the whole depth and takes exactly what prost's decoder of `opentelemetry-proto` takes. The
 //! others read no deeper than they must, and are meant for requests that `check` has passed: on other bytes they
 //! fail or pass on what they did not look at, but never panic. Fields nobody knows are kept by all of them.
 

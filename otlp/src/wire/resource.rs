@@ -20,7 +20,7 @@ pub struct Resource<'a> {
 
 impl<'a> Resource<'a> {
     /// The Resource's attribute of that key, if its value is a string; of several, the first. `None` also where the
-    /// bytes are no message, which [`super::check`] would have said.
+    /// bytes are no message, which [`super::check()`] would have said.
     pub fn attribute(&self, key: &str) -> Option<&'a str> {
         let mut entry = self.entry;
         while let Some(field) = entry.field().ok()? {
