@@ -22,6 +22,7 @@ use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use muster::clock::WallTime;
 use otlp::Signal;
+use otlp::json::{PartialSuccess, decode_response, decode_response_protobuf};
 use otlp::profile::Answers;
 use prost::Message;
 
@@ -126,21 +127,6 @@ struct RpcDuration {
     nanos: i32,
 }
 
-/// `Export*ServiceResponse`: the same for all signals.
-#[derive(Clone, PartialEq, Message)]
-struct ExportResponse {
-    #[prost(message, optional, tag = "1")]
-    partial_success: Option<PartialSuccess>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct PartialSuccess {
-    #[prost(int64, tag = "1")]
-    rejected: i64,
-    #[prost(string, tag = "2")]
-    message: String,
-}
-
 /// What a gRPC call ended with.
 pub(super) fn grpc(answers: &Answers, trailers: &HeaderMap, message: &[u8]) -> Verdict {
     let text = |name: &str| trailers.get(name).and_then(|value| value.to_str().ok());
@@ -149,7 +135,7 @@ pub(super) fn grpc(answers: &Answers, trailers: &HeaderMap, message: &[u8]) -> V
         return Verdict::Retry { after: None, why: "the answer has no grpc-status".to_owned() };
     };
     if number == code::OK {
-        return delivered(ExportResponse::decode(message).unwrap_or_default());
+        return delivered(decode_response_protobuf(message).ok().flatten());
     }
     let name = CODE_NAMES.get(number as usize).copied().unwrap_or("UNKNOWN");
     let said = percent_decoded(text("grpc-message").unwrap_or_default());
@@ -195,9 +181,13 @@ pub(super) fn http(
         .and_then(|value| value.to_str().ok())
         .is_some_and(|value| value.starts_with("application/json"));
     if status.is_success() {
-        let response = if is_json { json_response(signal, body) } else { ExportResponse::decode(body).ok() };
+        let partial = if is_json {
+            decode_response(signal, body).ok().flatten()
+        } else {
+            decode_response_protobuf(body).ok().flatten()
+        };
         // A body that is none of ours is a proxy's courtesy: the status is what counts.
-        return delivered(response.unwrap_or_default());
+        return delivered(partial);
     }
     let why = words(&format!("HTTP {}", status.as_u16()), &error_text(is_json, body));
     match status.as_u16() {
@@ -211,25 +201,9 @@ pub(super) fn http(
     }
 }
 
-fn delivered(response: ExportResponse) -> Verdict {
-    let partial = response.partial_success.unwrap_or_default();
-    let rejected = u64::try_from(partial.rejected).unwrap_or(0);
-    Verdict::Delivered { rejected, message: bounded(&partial.message) }
-}
-
-/// A partial success as JSON: numbers come as numbers or as text.
-fn json_response(signal: Signal, body: &[u8]) -> Option<ExportResponse> {
-    let value: serde_json::Value = serde_json::from_slice(body).ok()?;
-    let partial = value.get("partialSuccess")?;
-    let key = match signal {
-        Signal::Logs => "rejectedLogRecords",
-        Signal::Metrics => "rejectedDataPoints",
-        Signal::Traces => "rejectedSpans",
-    };
-    let rejected = partial.get(key).and_then(|n| n.as_i64().or_else(|| n.as_str()?.parse().ok()));
-    let message = partial.get("errorMessage").and_then(|text| text.as_str()).unwrap_or_default();
-    let partial = PartialSuccess { rejected: rejected.unwrap_or(0), message: message.to_owned() };
-    Some(ExportResponse { partial_success: Some(partial) })
+fn delivered(partial: Option<PartialSuccess>) -> Verdict {
+    let (rejected, message) = partial.map_or((0, String::new()), |p| (p.rejected, bounded(&p.message)));
+    Verdict::Delivered { rejected, message }
 }
 
 /// `Retry-After`: seconds, or a date.
@@ -424,8 +398,7 @@ mod tests {
 
     #[test]
     fn a_partial_success_is_read_from_protobuf_and_json() {
-        let partial = PartialSuccess { rejected: 3, message: "too old".to_owned() };
-        let bytes = ExportResponse { partial_success: Some(partial) }.encode_to_vec();
+        let bytes = otlp::json::encode_response_protobuf(3, "too old");
         let expected = Verdict::Delivered { rejected: 3, message: "too old".to_owned() };
         assert_eq!(grpc(BOOK, &trailers(&[("grpc-status", "0")]), &bytes), expected);
         assert_eq!(http(BOOK, Signal::Traces, StatusCode::OK, &HeaderMap::new(), &bytes, NOW), expected);
