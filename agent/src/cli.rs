@@ -12,6 +12,8 @@ use muster::settings;
 
 use crate::config::{AgentConfig, ConfigError, Overrides};
 
+mod emit;
+mod exec;
 mod page;
 mod preview;
 mod run;
@@ -29,6 +31,10 @@ pub enum AgentCommand {
     Metrics(page::MetricsArgs),
     /// Print exactly what would leave this machine, and send nothing
     Preview(preview::PreviewArgs),
+    /// State an event from a script or a hook
+    Emit(emit::EmitArgs),
+    /// Run a command, pass it through untouched, and record it as a run
+    Exec(exec::ExecArgs),
 }
 
 /// What `run` and `preview` are told; the same settings stand in `[agent]` of the configuration file.
@@ -85,6 +91,8 @@ pub fn execute(command: AgentCommand) -> ExitCode {
         AgentCommand::Status(args) => page::status(&args),
         AgentCommand::Metrics(args) => page::metrics(&args),
         AgentCommand::Preview(args) => preview::preview(&args),
+        AgentCommand::Emit(args) => emit::emit(&args),
+        AgentCommand::Exec(args) => Ok(exec::exec(&args)),
     };
     outcome.unwrap_or_else(|failure| failure.report())
 }

@@ -15,11 +15,15 @@ use serde::Deserialize;
 use tonic::transport::Uri;
 
 use crate::facts::{ContentField, Privacy};
+use crate::sources::json_lines::SourceConfig;
 use crate::spool::{FullPolicy, SpoolConfig};
 use crate::uplink::{ServerConfig, TokenSource};
 
+mod local;
 mod otlp;
+mod source;
 
+pub use local::LocalConfig;
 pub use otlp::OtlpConfig;
 
 /// Where the agent's own page is unless told otherwise.
@@ -48,6 +52,8 @@ pub struct AgentConfig {
     pub host_samples: bool,
     /// Where OTLP is taken; `None`: nowhere.
     pub otlp: Option<OtlpConfig>,
+    /// Files of JSON lines that are followed.
+    pub sources: Vec<SourceConfig>,
 }
 
 /// What flags and variables say; `None` and empty leave the file's word.
@@ -102,7 +108,7 @@ pub enum ConfigError {
 }
 
 const SECTIONS: [&str; 4] = ["server", "agent", "history", "destination"];
-const AGENT: [&str; 14] = [
+const AGENT: [&str; 15] = [
     "server",
     "watch",
     "state_dir",
@@ -117,6 +123,7 @@ const AGENT: [&str; 14] = [
     "spool",
     "projects",
     "otlp",
+    "source",
 ];
 const PRIVACY: [&str; 1] = ["include"];
 const SPOOL: [&str; 4] = ["bytes_max", "full_policy", "acked_bytes_max", "acked_hours_max"];
@@ -147,6 +154,8 @@ struct RawAgent {
     spool: RawSpool,
     #[serde(default)]
     otlp: otlp::RawOtlp,
+    #[serde(default)]
+    source: Vec<source::RawSource>,
     /// `"/path" = "name"`.
     #[serde(default)]
     projects: BTreeMap<PathBuf, String>,
@@ -192,6 +201,8 @@ impl AgentConfig {
             (&["agent", "privacy"], &PRIVACY),
             (&["agent", "spool"], &SPOOL),
             (&["agent", "otlp"], &otlp::KEYS),
+            (&["agent", "source"], &source::KEYS),
+            (&["agent", "source", "time"], &source::TIME_KEYS),
         ] {
             if let Some(unknown) = first_unknown_key(text, section, known) {
                 return Err(ConfigError::UnknownKey(unknown));
@@ -234,6 +245,7 @@ impl RawAgent {
             host_samples: self.host_samples.unwrap_or(true),
             project_names: self.projects,
             otlp: self.otlp.validate()?,
+            sources: source::validate(self.source)?,
         })
     }
 

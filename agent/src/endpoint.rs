@@ -21,6 +21,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::figures::{Figures, RuntimeCounters};
+use crate::local::LocalCounters;
 use crate::otlp::OtlpCounters;
 use crate::processes;
 use crate::uplink::{SharedSpool, UplinkStatus, stopped};
@@ -40,6 +41,8 @@ pub struct Page {
     pub clock: Arc<dyn Clock>,
     /// What the receiver of OTLP counts, when there is one.
     pub otlp: Option<Arc<OtlpCounters>>,
+    /// What came from local commands.
+    pub local: LocalCounters,
 }
 
 impl Page {
@@ -145,6 +148,7 @@ async fn metrics_page(State(page): State<Arc<Page>>, headers: HeaderMap) -> Resp
     if let Some(otlp) = &page.otlp {
         otlp.write_text(&mut figures);
     }
+    page.local.write_text(&mut figures);
     let mut body = Vec::with_capacity(16 << 10);
     {
         let aggregate = page.aggregate.lock();

@@ -83,6 +83,12 @@ impl Facts {
         word
     }
 
+    /// An id of a trace or a span in hexadecimal, which links to what a tracing system has; "" if it is something else.
+    pub fn trace_id(&mut self, id: &str) -> TextRef {
+        let is_id = matches!(id.len(), 16 | 32) && id.bytes().all(|b| b.is_ascii_hexdigit());
+        self.builder.text(if is_id { id } else { "" })
+    }
+
     /// A file of the project: 0 unless files are opted in; relative, and 0 when it is outside the project.
     pub fn file(&mut self, path: &str) -> TextRef {
         if !self.privacy.allows(ContentField::Files) {

@@ -7,10 +7,13 @@
 pub mod cli;
 pub mod config;
 pub mod discovery;
+pub mod emit;
 pub mod endpoint;
+pub mod exec;
 pub mod facts;
 pub mod figures;
 pub mod identity;
+pub mod local;
 pub mod otlp;
 pub mod processes;
 pub mod project;

@@ -16,7 +16,6 @@ use muster::batch::SealedBatch;
 use muster::clock::{Clock, Monotonic};
 use muster::ids::{AgentId, Epoch};
 use parking_lot::Mutex;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -26,18 +25,20 @@ use crate::endpoint::{self, GuidePlace, Page};
 use crate::facts::Facts;
 use crate::figures::RuntimeCounters;
 use crate::identity::{self, IdentityError};
+use crate::local::Door;
 use crate::otlp;
 use crate::processes::ProcTable;
 use crate::project::Machine;
 use crate::sources::host::{self, HostSource, LiveTool};
 use crate::sources::{Moment, Source, WatchedPath};
-use crate::spool::{Spool, SpoolError};
+use crate::spool::SpoolError;
 use crate::uplink::{self, SharedSpool, Speaker, UplinkStatus, stopped};
 use crate::watch::{ChangeSet, Changes, Watcher};
 
 pub(crate) mod local;
 mod projects;
 pub mod slot;
+mod start;
 
 use slot::{Slot, Stepped};
 
@@ -107,6 +108,7 @@ pub struct Agent {
     paused_until: Option<Monotonic>,
     metrics_address: Option<SocketAddr>,
     otlp: Option<otlp::Receiver>,
+    door: Option<Door>,
 }
 
 struct HostSlot {
@@ -121,7 +123,7 @@ impl Agent {
         clock: Arc<dyn Clock>,
         shutdown: watch::Receiver<bool>,
     ) -> Result<Self, StartError> {
-        let spool = Spool::open(config.spool.clone(), clock.clone())?;
+        let spool = start::open_spool(&config, &clock).await?;
         let (agent_id, epoch) = (spool.identity().agent_id, spool.identity().epoch);
         let instance = identity::new_instance()?;
         let aggregate = local::load(&spool, clock.as_ref());
@@ -136,14 +138,16 @@ impl Agent {
             counters: Mutex::new(RuntimeCounters::default()),
             clock: clock.clone(),
             otlp: config.otlp.as_ref().map(|_| Arc::default()),
+            local: Default::default(),
         });
         let mut tasks = JoinSet::new();
-        let metrics_address = bind_page(&config, &page, &shutdown, &mut tasks).await?;
+        let metrics_address = start::bind_page(&config, &page, &shutdown, &mut tasks).await?;
         if let Some(server) = config.server.clone() {
             let speaker = Speaker { instance, host: machine.host.clone(), user: machine.user.clone() };
             tasks.spawn(uplink::run(server, spool.clone(), speaker, status, shutdown.clone()));
         }
-        let otlp = start_otlp(&config, &page, agent_id, &machine, &shutdown, &mut tasks).await?;
+        let otlp = start::start_otlp(&config, &page, agent_id, &machine, &shutdown, &mut tasks).await?;
+        let door = start::open_door(&config, &page, agent_id, &machine, &shutdown, &mut tasks).await;
         let host = config
             .host_samples
             .then(|| HostSlot { source: HostSource::new(&machine), due: clock.monotonic() });
@@ -172,10 +176,12 @@ impl Agent {
             paused_until: None,
             metrics_address,
             otlp,
+            door,
         };
         let variable = |name: &str| std::env::var(name).ok();
         agent.open_guide_place(endpoint::loki_guide_place(&variable));
         agent.rediscover().await;
+        agent.add_configured_sources().await;
         Ok(agent)
     }
 
@@ -416,38 +422,3 @@ impl Agent {
 
 /// The uplink says goodbye and the page's connections end within this.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
-
-async fn bind_page(
-    config: &AgentConfig,
-    page: &Arc<Page>,
-    shutdown: &watch::Receiver<bool>,
-    tasks: &mut JoinSet<()>,
-) -> Result<Option<SocketAddr>, StartError> {
-    let Some(address) = config.metrics_listen else { return Ok(None) };
-    let listen_error = |source| StartError::Listen { address, source };
-    let listener = TcpListener::bind(address).await.map_err(listen_error)?;
-    let bound = listener.local_addr().map_err(listen_error)?;
-    let (page, shutdown) = (page.clone(), shutdown.clone());
-    tasks.spawn(async move { endpoint::serve(listener, "/metrics", page, shutdown).await });
-    Ok(Some(bound))
-}
-
-async fn start_otlp(
-    config: &AgentConfig,
-    page: &Arc<Page>,
-    agent_id: AgentId,
-    machine: &Machine,
-    shutdown: &watch::Receiver<bool>,
-    tasks: &mut JoinSet<()>,
-) -> Result<Option<otlp::Receiver>, StartError> {
-    let Some(otlp_config) = &config.otlp else { return Ok(None) };
-    let around = otlp::Surroundings {
-        page: page.clone(),
-        agent_id,
-        machine: machine.clone(),
-        privacy: config.privacy.clone(),
-        tasks,
-        shutdown: shutdown.clone(),
-    };
-    otlp::start(otlp_config, around).await.map(Some)
-}

@@ -12,6 +12,7 @@ use crate::facts::Facts;
 
 pub mod devloop;
 pub mod host;
+pub mod json_lines;
 pub mod loki;
 
 /// Every tool that is looked for in a project, in this order.

@@ -12,6 +12,7 @@
 //! # Layout
 //!
 //! ```text
+//! <state_dir>                      locked by whoever has the spool: an agent, or a command for a moment
 //! <state_dir>/identity.json        agent id, epoch
 //! <state_dir>/spool/<epoch>/       a journal; cursor `uplink`: acknowledged, cursor `positions`: the newest checkpoint
 //! ```
@@ -35,7 +36,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use journal::{AppendError, Cursor, Journal, Pending, Position, ReadItem, Reader, Retention, SlowReader};
+use journal::fs::DirLock;
+use journal::{AppendError, Cursor, Journal, Pending, Position, Retention, SlowReader};
 use muster::batch::{BatchBuilder, BatchError, SealedBatch};
 use muster::clock::{Clock, WallTime};
 use muster::ids::Seq;
@@ -45,10 +47,13 @@ use crate::identity::{Identity, IdentityError};
 use crate::sources::POSITION_BYTES_MAX;
 
 mod epoch;
+mod reader;
 pub mod record;
 mod recover;
 
-use record::{KIND_CHECKPOINT, KIND_STEP, SpoolRecord};
+pub use reader::BatchReader;
+
+use record::{KIND_CHECKPOINT, KIND_STEP};
 
 /// Bounds of the spool.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,6 +132,13 @@ pub enum SpoolError {
     },
 }
 
+impl SpoolError {
+    /// Whether somebody else has the spool now.
+    pub fn is_locked(&self) -> bool {
+        matches!(self, Self::Open(journal::OpenError::Locked(_)))
+    }
+}
+
 /// Events dropped, by reason, since the process started.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Drops(BTreeMap<&'static str, u64>);
@@ -137,6 +149,9 @@ pub struct Spool {
     config: SpoolConfig,
     clock: Arc<dyn Clock>,
     identity: Identity,
+    /// Of the state directory: the lock of one epoch's journal does not keep others from starting another epoch.
+    lock: Option<Box<dyn DirLock>>,
+    reading: Reading,
     journal: Arc<Journal>,
     uplink_cursor: Cursor,
     positions_cursor: Cursor,
@@ -163,6 +178,15 @@ struct Unacked {
     spooled: WallTime,
 }
 
+/// What is read of a spool when it is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// Everything that is not acknowledged.
+    All,
+    /// From the newest checkpoint on.
+    FromCheckpoint,
+}
+
 /// How far the collector has told us that it is durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Acked {
@@ -174,7 +198,13 @@ struct Acked {
 impl Spool {
     /// Opens the spool of `config.state_dir`, or makes a new agent.
     pub fn open(config: SpoolConfig, clock: Arc<dyn Clock>) -> Result<Self, SpoolError> {
-        recover::open(config, clock)
+        recover::open(config, clock, Reading::All)
+    }
+
+    /// Opens the spool to append to it and nothing else, in the time that two segments take to read, however much waits
+    /// for the collector. What waits is known to a segment, and nothing is dropped to make room: that is the agent's.
+    pub fn open_to_append(config: SpoolConfig, clock: Arc<dyn Clock>) -> Result<Self, SpoolError> {
+        recover::open(config, clock, Reading::FromCheckpoint)
     }
 
     /// Spools what one source said in one step together with its position, and waits until it is durable. Answers the
@@ -244,7 +274,7 @@ impl Spool {
     /// Reads batches whose events come after `seq`; what is acknowledged may be read again from the bound that is kept.
     pub fn batches_after(&self, seq: Seq) -> BatchReader {
         let from = if seq >= self.acked.seq { self.acked.position } else { Position::ZERO };
-        BatchReader { reader: self.journal.reader(from), after: seq }
+        BatchReader::new(self.journal.reader(from), seq)
     }
 
     /// Wakes when more is spooled.
@@ -314,7 +344,8 @@ impl Spool {
 
     /// Whether sources must wait: the spool is full and its policy is to block.
     pub fn is_full(&self) -> bool {
-        self.config.full_policy == FullPolicy::Block && self.unacked_bytes >= self.config.bytes_max
+        let makes_room = self.config.full_policy == FullPolicy::DropOldest && self.reading == Reading::All;
+        !makes_room && self.unacked_bytes >= self.config.bytes_max
     }
 
     /// Takes a new epoch with the events after `keep_after`, renumbered from 1. The old spool is gone after it.
@@ -331,7 +362,8 @@ impl Spool {
     }
 
     fn make_room(&mut self) -> Result<(), SpoolError> {
-        if self.config.full_policy != FullPolicy::DropOldest || self.unacked_bytes < self.config.bytes_max {
+        let is_allowed = self.config.full_policy == FullPolicy::DropOldest && self.reading == Reading::All;
+        if !is_allowed || self.unacked_bytes < self.config.bytes_max {
             return Ok(());
         }
         // Half of the trail: dropping batch by batch would rewrite the cursor for each.
@@ -421,33 +453,6 @@ impl crate::uplink::SpoolFacts for Spool {
 
     fn checksum_of_batch_ending_at(&self, last_seq: Seq) -> Option<u32> {
         recover::checksum_of_batch_ending_at(&self.journal, last_seq)
-    }
-}
-
-/// Reads sealed batches in order.
-#[derive(Debug)]
-pub struct BatchReader {
-    reader: Reader,
-    after: Seq,
-}
-
-impl BatchReader {
-    /// The next batch after the last one; `None` at the end of what is durable for now.
-    pub fn next_batch(&mut self) -> Result<Option<SealedBatch>, journal::ReadError> {
-        while let Some(item) = self.reader.read()? {
-            // A gap shows as a hole in the numbers, which the uplink checks.
-            let ReadItem::Entry(entry) = item else { continue };
-            if entry.kind != KIND_STEP {
-                continue;
-            }
-            if let Ok(SpoolRecord { batch: Some(batch), .. }) = record::decode(&entry.meta, &entry.payload)
-                && batch.seqs.last() > self.after
-            {
-                self.after = batch.seqs.last();
-                return Ok(Some(batch));
-            }
-        }
-        Ok(None)
     }
 }
 

@@ -13,6 +13,7 @@ mod batches;
 mod collector;
 mod ingest;
 mod load;
+mod local;
 mod otlp;
 mod process;
 mod sink;
@@ -43,6 +44,8 @@ enum Command {
     Collector(collector::CollectorArgs),
     /// Idle agent, lines tailed a second, time from a line to the collector's page
     Agent(agent::AgentArgs),
+    /// What a command costs through `exec`, and an `emit`, with an agent and without
+    Local(local::LocalArgs),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -54,5 +57,6 @@ fn main() -> anyhow::Result<()> {
         Command::OtlpBare(args) => otlp::run_bare(&args),
         Command::Collector(args) => collector::run(&args),
         Command::Agent(args) => agent::run(&args),
+        Command::Local(args) => local::run(&args),
     }
 }

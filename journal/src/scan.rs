@@ -105,8 +105,11 @@ impl Scanner {
         while at < self.end {
             let most = (self.end - at).min(self.block_bytes as u64) as usize;
             let Some(bytes) = self.bytes_at(at, most)? else { break };
-            has_content = has_content || bytes.iter().any(|&b| b != 0);
-            for candidate in magics(&bytes).map(|i| at + i as u64).filter(|&c| c > from) {
+            // Room that was allocated ahead is most of what is looked through when a log is opened, and holds no magic.
+            let is_zero = bytes.chunks(ZEROS.len()).all(|chunk| chunk == &ZEROS[..chunk.len()]);
+            has_content = has_content || !is_zero;
+            let searched = if is_zero { &[][..] } else { &bytes[..] };
+            for candidate in magics(searched).map(|i| at + i as u64).filter(|&c| c > from) {
                 if self.head_at(candidate)?.is_some() {
                     self.offset = candidate;
                     return Ok(Scan::Bad { offset: from, to: candidate });
@@ -146,6 +149,9 @@ impl Scanner {
         Ok(Some(self.block.slice(start..start + len)))
     }
 }
+
+/// Compared with a block at once, which is many times faster than byte by byte.
+const ZEROS: [u8; 4096] = [0; 4096];
 
 /// Where a frame's magic stands in `bytes`.
 fn magics(bytes: &[u8]) -> impl Iterator<Item = usize> + '_ {

@@ -17,6 +17,7 @@ use crate::project::{self, Machine};
 use crate::sources::host::HostSource;
 use crate::sources::{self, Moment, ToolEnvironment};
 
+mod lines;
 mod words;
 
 /// Flags of `agent preview`.
@@ -24,6 +25,9 @@ mod words;
 pub struct PreviewArgs {
     /// Projects or folders of projects (default: what `[agent]` watches)
     paths: Vec<PathBuf>,
+    /// A source of `[[agent.source]]`: print what the lines of its file become
+    #[arg(long, value_name = "NAME", conflicts_with = "paths")]
+    source: Option<String>,
     /// Configuration file
     #[arg(long, value_name = "FILE", env = "MUSTER_CONFIG")]
     config: Option<PathBuf>,
@@ -36,6 +40,9 @@ pub struct PreviewArgs {
 pub(super) fn preview(args: &PreviewArgs) -> Result<ExitCode, Failure> {
     let run = RunArgs { watch: args.paths.clone(), config: args.config.clone(), ..RunArgs::default() };
     let config = run.resolve().map_err(Failure::usage)?;
+    if let Some(name) = &args.source {
+        return lines::preview(&config, name, args.limit);
+    }
     if config.watch.is_empty() {
         return Err(Failure::usage(anyhow::anyhow!(
             "nothing to preview: name a project, as in `muster agent preview .`"

@@ -9,8 +9,10 @@ use super::Agent;
 use super::slot::{self, Slot};
 use crate::discovery::{FoundProject, Skipped};
 use crate::endpoint::GuidePlace;
+use crate::local::origin;
 use crate::project;
-use crate::sources::{self, Moment, ToolEnvironment};
+use crate::sources::json_lines::{JsonLines, SourceConfig};
+use crate::sources::{self, Moment, ProjectContext, Tool, ToolEnvironment};
 
 impl Agent {
     /// Finds projects that came and ends those that went.
@@ -34,8 +36,12 @@ impl Agent {
         let projects: BTreeMap<_, _> =
             self.slots.iter().map(|slot| (&slot.project().root, slot.project())).collect();
         self.counters.projects = projects.len() as u64;
+        let projects: Vec<_> = projects.into_values().cloned().collect();
+        if let Some(door) = &self.door {
+            door.watch(projects.clone());
+        }
         if let Some(otlp) = &self.otlp {
-            otlp.watch(projects.into_values().cloned().collect());
+            otlp.watch(projects);
         }
         self.watch_again();
         self.open_asked_pages();
@@ -56,6 +62,31 @@ impl Agent {
             let position = position.as_deref().filter(|p| !p.is_empty());
             self.slots.push(Slot::new(*tool, context.clone(), environment.clone(), position, now));
         }
+    }
+
+    /// Follows the files of `[[agent.source]]`, each for the project that its folder belongs to.
+    pub(super) async fn add_configured_sources(&mut self) {
+        let now = self.clock.monotonic();
+        for config in self.config.sources.clone() {
+            let project = self.project_of(&config);
+            tracing::info!(source = %config.name, path = %config.path.display(), project = %project.name, "following");
+            let tool = JsonLines::of(config);
+            let key = slot::source_key(tool.name(), &project.root);
+            let position = self.spool.lock().await.position_of(&key).cloned();
+            let position = position.as_deref().filter(|p| !p.is_empty());
+            self.slots.push(Slot::new(tool, project, ToolEnvironment::default(), position, now));
+        }
+        self.watch_again();
+    }
+
+    fn project_of(&self, config: &SourceConfig) -> ProjectContext {
+        let watched: Vec<_> = self.slots.iter().map(|slot| slot.project().clone()).collect();
+        let folder = config.path.parent().unwrap_or(&config.path);
+        let mut project = origin::project_of(folder, &self.config.project_names, &watched, &self.machine);
+        if let Some(name) = &config.project {
+            project.name.clone_from(name);
+        }
+        project
     }
 
     /// Opens the pages that projects' settings ask for; they may come to ask while the agent runs.

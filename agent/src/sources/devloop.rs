@@ -38,15 +38,15 @@ mod issues;
 mod performance;
 mod position;
 mod private_copy;
-mod report;
+pub(super) mod report;
 mod rows;
 mod sampling;
 mod seen;
 mod settings;
 mod small_file;
 mod stamp;
-mod tail;
-mod times;
+pub(super) mod tail;
+pub(super) mod times;
 mod watched_files;
 
 #[cfg(test)]

@@ -21,17 +21,18 @@ pub(super) fn switch(spool: &mut Spool, keep_after: Seq) -> Result<(), SpoolErro
     let old_dir = spool_dir(&spool.config.state_dir, spool.identity);
     let identity = spool.identity.next_epoch()?;
     recover::make_folder(&spool_dir(&spool.config.state_dir, identity))?;
-    let mut next = recover::open_epoch(spool.config.clone(), spool.clock.clone(), identity)?;
+    let mut next = recover::open_epoch(spool.config.clone(), spool.clock.clone(), identity, spool.reading)?;
     next.positions.clone_from(&spool.positions);
     next.append_checkpoint()?.wait()?;
     copy_events(spool, &mut next, keep_after)?;
     // Opened anew, so that what is not acknowledged is known as after a restart.
     drop(next);
-    let mut next = recover::open_epoch(spool.config.clone(), spool.clock.clone(), identity)?;
+    let mut next = recover::open_epoch(spool.config.clone(), spool.clock.clone(), identity, spool.reading)?;
 
     identity.store(&spool.config.state_dir)?;
     next.drops = std::mem::take(&mut spool.drops);
     next.events_spooled = spool.events_spooled;
+    next.lock = spool.lock.take();
     *spool = next;
     tracing::info!(epoch = %identity.epoch, events_kept = spool.last_seq.0, "took a new epoch");
     if let Err(error) = std::fs::remove_dir_all(&old_dir) {
@@ -42,8 +43,7 @@ pub(super) fn switch(spool: &mut Spool, keep_after: Seq) -> Result<(), SpoolErro
 
 fn copy_events(spool: &mut Spool, next: &mut Spool, keep_after: Seq) -> Result<(), SpoolError> {
     // From the oldest: `keep_after` may be below what was acknowledged.
-    let mut reader =
-        super::BatchReader { reader: spool.journal.reader(journal::Position::ZERO), after: keep_after };
+    let mut reader = super::BatchReader::new(spool.journal.reader(journal::Position::ZERO), keep_after);
     let mut expected = keep_after.next();
     let mut newest: Option<Pending> = None;
     for copied in 1_u64.. {

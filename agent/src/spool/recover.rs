@@ -5,19 +5,24 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use journal::fs::RealFs;
+use journal::fs::{DirLock, FileSystem, RealFs};
 use journal::{Journal, Position, ReadError, ReadItem};
 use muster::clock::Clock;
 use muster::ids::Seq;
 
 use super::{
-    Acked, Drops, Identity, KIND_CHECKPOINT, KIND_STEP, Spool, SpoolConfig, SpoolError, Unacked,
-    journal_config, record, spool_dir,
+    Acked, Drops, Identity, KIND_CHECKPOINT, KIND_STEP, Reading, SEGMENT_BYTES_MAX, Spool, SpoolConfig,
+    SpoolError, Unacked, journal_config, record, spool_dir,
 };
 
 /// Opens the spool that the identity names, or a new one.
-pub(super) fn open(config: SpoolConfig, clock: Arc<dyn Clock>) -> Result<Spool, SpoolError> {
+pub(super) fn open(
+    config: SpoolConfig,
+    clock: Arc<dyn Clock>,
+    reading: Reading,
+) -> Result<Spool, SpoolError> {
     make_folder(&config.state_dir)?;
+    let lock = lock(&config.state_dir)?;
     let identity = match Identity::load(&config.state_dir)? {
         Some(identity) if spool_dir(&config.state_dir, identity).is_dir() => identity,
         // The numbers of the lost spool are not known, so they cannot be gone on with.
@@ -28,9 +33,18 @@ pub(super) fn open(config: SpoolConfig, clock: Arc<dyn Clock>) -> Result<Spool, 
         }
         None => start(&config, Identity::new_random()?)?,
     };
-    let spool = open_epoch(config, clock, identity)?;
+    let mut spool = open_epoch(config, clock, identity, reading)?;
+    spool.lock = Some(lock);
     remove_other_epochs(&spool.config.state_dir, identity);
     Ok(spool)
+}
+
+/// Locks the state directory, so that identity and epochs change under one hand alone.
+fn lock(state_dir: &Path) -> Result<Box<dyn DirLock>, SpoolError> {
+    RealFs.lock(state_dir).map_err(|source| match source.kind() {
+        io::ErrorKind::WouldBlock => journal::OpenError::Locked(state_dir.to_owned()).into(),
+        _ => SpoolError::Folder { path: state_dir.to_owned(), source },
+    })
 }
 
 /// The folder is there before the identity names it.
@@ -45,6 +59,7 @@ pub(super) fn open_epoch(
     config: SpoolConfig,
     clock: Arc<dyn Clock>,
     identity: Identity,
+    reading: Reading,
 ) -> Result<Spool, SpoolError> {
     let (journal, recovery) =
         Journal::open(journal_config(&config, identity), Arc::new(RealFs), clock.clone())?;
@@ -56,7 +71,7 @@ pub(super) fn open_epoch(
     }
     let uplink_cursor = journal.cursor("uplink")?;
     let positions_cursor = journal.cursor("positions")?;
-    let state = read_state(&journal, positions_cursor.position(), uplink_cursor.position())?;
+    let state = read_state(&journal, positions_cursor.position(), uplink_cursor.position(), reading)?;
     let acked =
         Acked { seq: state.acked_seq, position: uplink_cursor.position(), cursor_seq: state.acked_seq };
     let mut spool = Spool {
@@ -66,6 +81,8 @@ pub(super) fn open_epoch(
         config,
         clock,
         identity,
+        lock: None,
+        reading,
         uplink_cursor,
         positions_cursor,
         positions: state.positions,
@@ -80,6 +97,11 @@ pub(super) fn open_epoch(
     for unacked in state.trail {
         spool.note_unacked(unacked);
     }
+    if reading == Reading::FromCheckpoint {
+        let after =
+            spool.journal.segment_firsts().iter().filter(|first| **first > spool.acked.position).count();
+        spool.unacked_bytes = spool.unacked_bytes.max(after.saturating_sub(1) as u64 * SEGMENT_BYTES_MAX);
+    }
     Ok(spool)
 }
 
@@ -91,10 +113,19 @@ struct State {
     trail: Vec<Unacked>,
 }
 
-fn read_state(journal: &Journal, checkpoint: Position, acked: Position) -> Result<State, ReadError> {
+fn read_state(
+    journal: &Journal,
+    checkpoint: Position,
+    acked: Position,
+    reading: Reading,
+) -> Result<State, ReadError> {
     let mut state = State::default();
-    // Normally the checkpoint is the older of the two by at most one segment.
-    let mut reader = journal.reader(checkpoint.min(acked));
+    let from = match reading {
+        // Normally the checkpoint is the older of the two by at most one segment.
+        Reading::All => checkpoint.min(acked),
+        Reading::FromCheckpoint => checkpoint,
+    };
+    let mut reader = journal.reader(from);
     while let Some(item) = reader.read()? {
         let ReadItem::Entry(entry) = item else { continue };
         let Ok(read) = record::decode(&entry.meta, &entry.payload) else { continue };
@@ -117,7 +148,8 @@ fn read_state(journal: &Journal, checkpoint: Position, acked: Position) -> Resul
             }
         }
     }
-    if state.acked_seq == Seq::ZERO {
+    // Who only appends asks for no acknowledged number.
+    if state.acked_seq == Seq::ZERO && reading == Reading::All {
         state.acked_seq = last_seq_up_to(journal, acked)?;
     }
     Ok(state)

@@ -57,6 +57,7 @@ impl Rig {
         let agent_id = spool.identity().agent_id;
         let counters = Arc::new(OtlpCounters::default());
         let page = Arc::new(Page {
+            local: Default::default(),
             aggregate: Mutex::new(metrics::Aggregate::new(metrics::AggregateConfig::agent())),
             spool: Arc::new(tokio::sync::Mutex::new(spool)),
             uplink: watch::channel(Default::default()).1,

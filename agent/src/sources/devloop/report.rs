@@ -23,7 +23,7 @@ pub(super) struct Report<'a> {
 
 /// What a [`SourceHealth`] event will say.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Health {
+pub(in crate::sources) struct Health {
     /// Newest time in the tool's own data.
     pub newest_data_time: WallTime,
     /// Records that are not what they should be.
@@ -79,7 +79,7 @@ impl Report<'_> {
 
 impl Health {
     /// The event that says it, if there is anything new; then counts from zero again.
-    pub(super) fn take_event(&mut self) -> Option<SourceHealth> {
+    pub(in crate::sources) fn take_event(&mut self) -> Option<SourceHealth> {
         // A rescan alone is no news: it waits for something that is.
         let counted = self.parse_errors + self.records_skipped + self.read_errors > 0;
         if !counted && self.newest_data_time == self.said_newest_data_time {

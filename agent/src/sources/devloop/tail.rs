@@ -22,7 +22,7 @@ const ANCHOR_BYTES: u64 = 64;
 
 /// How far a file has been read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct TailCursor {
+pub(in crate::sources) struct TailCursor {
     /// Everything before it has been read; always the start of a line, unless `inside_long_line`.
     pub offset: u64,
     /// Hash of the bytes just before it.
@@ -33,7 +33,7 @@ pub(super) struct TailCursor {
 
 /// What is new in a file.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Piece {
+pub(in crate::sources) struct Piece {
     /// Whole lines.
     pub bytes: Vec<u8>,
     /// The file was rewritten and `bytes` are from its start.
@@ -46,7 +46,7 @@ pub(super) struct Piece {
 
 /// Follows one file.
 #[derive(Debug, Default)]
-pub(super) struct Tail {
+pub(in crate::sources) struct Tail {
     done_with: Option<Stamp>,
     failing: bool,
 }
@@ -54,7 +54,7 @@ pub(super) struct Tail {
 impl Tail {
     /// Reads what is new at `path`; `None` when nothing is. `look_closer`: trust no unchanged time. A lasting error is
     /// an error once.
-    pub(super) fn read(
+    pub(in crate::sources) fn read(
         &mut self,
         path: &Path,
         cursor: &mut TailCursor,
@@ -102,8 +102,14 @@ impl Tail {
 }
 
 impl Tail {
+    /// Whether the cursor's place is in the file at `path`: everything before it has been read there.
+    pub(in crate::sources) fn holds(path: &Path, cursor: &TailCursor) -> bool {
+        let Ok(Some(stamp)) = Stamp::of(path) else { return false };
+        File::open(path).and_then(|mut file| is_at(&mut file, cursor, stamp.bytes)).unwrap_or(false)
+    }
+
     /// The cursor with the anchor of its place in the file as it is now.
-    pub(super) fn anchored(path: &Path, cursor: TailCursor) -> io::Result<TailCursor> {
+    pub(in crate::sources) fn anchored(path: &Path, cursor: TailCursor) -> io::Result<TailCursor> {
         Ok(TailCursor { anchor: anchor(&mut File::open(path)?, cursor.offset)?, ..cursor })
     }
 }
@@ -146,7 +152,7 @@ fn anchor(file: &mut File, offset: u64) -> io::Result<u64> {
 }
 
 /// Up to `count` bytes at `offset`.
-pub(super) fn read_at(file: &mut File, offset: u64, count: u64) -> io::Result<Vec<u8>> {
+pub(in crate::sources) fn read_at(file: &mut File, offset: u64, count: u64) -> io::Result<Vec<u8>> {
     file.seek(SeekFrom::Start(offset))?;
     let mut bytes = Vec::new();
     file.take(count).read_to_end(&mut bytes)?;

@@ -26,7 +26,7 @@ pub(super) fn from_text(text: &str) -> Option<WallTime> {
 }
 
 /// The time to state: the stated one unless it is absent or lies far in the future.
-pub(super) fn believable(stated: Option<WallTime>, now: WallTime) -> WallTime {
+pub(in crate::sources) fn believable(stated: Option<WallTime>, now: WallTime) -> WallTime {
     match stated {
         Some(time) if !time.since(now).gt(&AHEAD_MAX) => time,
         _ => now,

@@ -1,0 +1,89 @@
+//! What an agent opens before it reads anything: its spool, its page, the ways in.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use muster::clock::Clock;
+use muster::ids::AgentId;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::StartError;
+use crate::config::AgentConfig;
+use crate::endpoint::{self, Page};
+use crate::local::{Door, Intake};
+use crate::otlp;
+use crate::project::Machine;
+use crate::spool::{Spool, SpoolError};
+
+/// How long a start waits for a command that has the spool: it is done within milliseconds.
+const SPOOL_LOCK_TIMEOUT: Duration = Duration::from_secs(3);
+const SPOOL_LOCK_PAUSE: Duration = Duration::from_millis(2);
+
+pub(super) async fn open_spool(config: &AgentConfig, clock: &Arc<dyn Clock>) -> Result<Spool, SpoolError> {
+    let give_up = clock.monotonic().0 + SPOOL_LOCK_TIMEOUT;
+    loop {
+        match Spool::open(config.spool.clone(), clock.clone()) {
+            Err(error) if error.is_locked() && clock.monotonic().0 < give_up => {
+                tokio::time::sleep(SPOOL_LOCK_PAUSE).await;
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// The socket for local commands. Without it they are refused while the agent runs, which is no reason not to.
+pub(super) async fn open_door(
+    config: &AgentConfig,
+    page: &Arc<Page>,
+    agent_id: AgentId,
+    machine: &Machine,
+    shutdown: &watch::Receiver<bool>,
+    tasks: &mut JoinSet<()>,
+) -> Option<Door> {
+    let intake = Intake::new(machine.clone(), config.privacy.clone(), config.project_names.clone());
+    match crate::local::listen(intake, page.clone(), agent_id, tasks, shutdown.clone()).await {
+        Ok(door) => Some(door),
+        Err(error) => {
+            tracing::warn!(%error, "no local socket: `emit` and `exec` find no agent");
+            None
+        }
+    }
+}
+
+pub(super) async fn bind_page(
+    config: &AgentConfig,
+    page: &Arc<Page>,
+    shutdown: &watch::Receiver<bool>,
+    tasks: &mut JoinSet<()>,
+) -> Result<Option<SocketAddr>, StartError> {
+    let Some(address) = config.metrics_listen else { return Ok(None) };
+    let listen_error = |source| StartError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(listen_error)?;
+    let bound = listener.local_addr().map_err(listen_error)?;
+    let (page, shutdown) = (page.clone(), shutdown.clone());
+    tasks.spawn(async move { endpoint::serve(listener, "/metrics", page, shutdown).await });
+    Ok(Some(bound))
+}
+
+pub(super) async fn start_otlp(
+    config: &AgentConfig,
+    page: &Arc<Page>,
+    agent_id: AgentId,
+    machine: &Machine,
+    shutdown: &watch::Receiver<bool>,
+    tasks: &mut JoinSet<()>,
+) -> Result<Option<otlp::Receiver>, StartError> {
+    let Some(otlp_config) = &config.otlp else { return Ok(None) };
+    let around = otlp::Surroundings {
+        page: page.clone(),
+        agent_id,
+        machine: machine.clone(),
+        privacy: config.privacy.clone(),
+        tasks,
+        shutdown: shutdown.clone(),
+    };
+    otlp::start(otlp_config, around).await.map(Some)
+}
