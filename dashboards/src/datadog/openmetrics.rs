@@ -88,6 +88,8 @@ fn write_instance(instance: &Instance, out: &mut String) {
     # auth_token:
     #   reader: {{ type: file, path: /etc/datadog-agent/muster-token-core }}
     #   writer: {{ type: header, name: Authorization, value: 'Bearer <TOKEN>' }}
+    # The address as a tag would be longer than Datadog allows.
+    tag_by_endpoint: false
     rename_labels:
       host: machine
     histogram_buckets_as_distributions: true
