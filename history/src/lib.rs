@@ -10,3 +10,5 @@
 pub mod dataset;
 pub mod partition;
 pub mod query;
+pub mod summary;
+pub mod when;
