@@ -8,6 +8,7 @@
 //! to now, and that the files can be read by others as they lie (docs/history.md has every column).
 
 pub mod dataset;
+pub mod format;
 pub mod partition;
 pub mod query;
 pub mod summary;
