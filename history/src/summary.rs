@@ -262,9 +262,6 @@ pub struct TimeSavedFigures {
     pub other_us: u64,
     /// How much of all of it is a model's constant and no measurement.
     pub modelled_us: u64,
-    /// The model in a sentence, where some of it is modelled.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub model: Option<String>,
 }
 
 /// Sessions.
