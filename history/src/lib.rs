@@ -10,5 +10,10 @@
 pub mod dataset;
 pub mod file;
 pub mod fold;
+pub mod format;
+pub mod line_protocol;
 pub mod partition;
 pub mod query;
+pub mod row;
+pub mod summary;
+pub mod when;
