@@ -10,3 +10,4 @@
 pub mod dataset;
 pub mod partition;
 pub mod query;
+pub mod store;
