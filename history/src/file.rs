@@ -20,6 +20,7 @@ use arrow_schema::ArrowError;
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaDataReader;
 
 use crate::dataset::DataSet;
 use crate::partition::JournalRange;
@@ -58,6 +59,12 @@ pub fn encode(
         encoder.write(&batch)?;
     }
     Ok(encoder.finish()?.into())
+}
+
+/// How many rows a file that is in memory says it has.
+pub fn row_count(bytes: Bytes) -> Result<u64, FileError> {
+    let metadata = ParquetMetaDataReader::new().parse_and_finish(&bytes)?;
+    Ok(u64::try_from(metadata.file_metadata().num_rows()).unwrap_or(0))
 }
 
 /// The rows of a file that is in memory, in today's schema, in the order in which they lie.

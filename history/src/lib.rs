@@ -15,5 +15,6 @@ pub mod line_protocol;
 pub mod partition;
 pub mod query;
 pub mod row;
+pub mod store;
 pub mod summary;
 pub mod when;
