@@ -332,7 +332,8 @@ mod tests {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/history.md");
         let page = reference_page();
         if std::env::var_os("MUSTER_BLESS").is_some() {
-            std::fs::write(path, &page).unwrap();
+            let access = muster::atomic_file::Access::Umask;
+            muster::atomic_file::replace(path.as_ref(), page.as_bytes(), access).unwrap();
         }
         let written = std::fs::read_to_string(path).unwrap_or_default();
         assert!(written == page, "{path} is not what the tables say; MUSTER_BLESS=1 writes it anew");

@@ -1,6 +1,8 @@
 //! What docs/history.md tells people to run, run on real files by DuckDB, pandas and pyarrow; and a summary counted by a
 //! program that shares no code with ours.
 
+#![expect(clippy::print_stdout, reason = "a test that is skipped says so")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -10,6 +12,7 @@ use history::fold::Fold;
 use history::partition::{JournalRange, Partition};
 use journal::Position;
 use journal::stream::{StreamEntry, StreamItem};
+use muster::atomic_file::{Access, replace};
 use muster::batch::{BatchBuilder, SourceIdentity};
 use muster::clock::WallTime;
 use muster::ids::{AgentId, Epoch, Seq, StreamKey};
@@ -35,7 +38,7 @@ fn record(position: u64, team: &str, status: v1::RunStatus) -> StreamItem {
     let mut builder = BatchBuilder::new();
     let identity =
         SourceIdentity { tool: "devloop".into(), project: "shop".into(), ..SourceIdentity::default() };
-    let source = builder.source(&identity).unwrap();
+    let source = builder.source(&identity).expect("a test's own values");
     for (worker, weight) in [("linter", 1), ("tests", 20)] {
         let worker = builder.text(worker);
         let run = v1::RunFinished {
@@ -48,14 +51,14 @@ fn record(position: u64, team: &str, status: v1::RunStatus) -> StreamItem {
     }
     let usage = v1::Usage { input_tokens: 10, reported_cost_microusd: Some(250), ..Default::default() };
     builder.push(WallTime(NOW_US + position), source, Kind::Usage(usage));
-    let sealed = builder.seal(Seq(1 + 3 * position)).unwrap();
+    let sealed = builder.seal(Seq(1 + 3 * position)).expect("a test's own values");
     StreamItem::Batch(StreamEntry {
         position: Position(position),
         appended_wall: WallTime(NOW_US),
         key: StreamKey {
-            team: team.parse().unwrap(),
+            team: team.parse().expect("a test's own values"),
             agent: AgentId::from_bytes([7; 16]),
-            epoch: Epoch::try_from(1).unwrap(),
+            epoch: Epoch::try_from(1).expect("a test's own values"),
         },
         seqs: sealed.seqs,
         crc32c: sealed.crc32c,
@@ -65,14 +68,14 @@ fn record(position: u64, team: &str, status: v1::RunStatus) -> StreamItem {
 
 fn write(root: &Path, records: &[StreamItem], range: JournalRange) {
     let mut fold = Fold::new();
-    records.iter().for_each(|record| fold.take(record).unwrap());
+    records.iter().for_each(|record| fold.take(record).expect("a test's own values"));
     for (partition, batch) in fold.finish() {
-        let bytes: Bytes = file::encode(partition.data_set, [batch], range).unwrap();
+        let bytes: Bytes = file::encode(partition.data_set, [batch], range).expect("a test's own values");
         let Partition { data_set, team, day } = partition;
         let folder = root.join(format!("{data_set}/team={team}/date={day}"));
-        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::create_dir_all(&folder).expect("a test's own values");
         let name = format!("5f0c9d1e-{:016x}-{:016x}.parquet", range.after.0, range.to.0);
-        std::fs::write(folder.join(name), bytes).unwrap();
+        replace(&folder.join(name), &bytes, Access::Umask).expect("the folder can be written");
     }
 }
 
