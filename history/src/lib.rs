@@ -8,6 +8,7 @@
 //! to now, and that the files can be read by others as they lie (docs/history.md has every column).
 
 mod cells;
+pub mod data_dir;
 pub mod dataset;
 pub mod file;
 pub mod fold;
@@ -17,8 +18,9 @@ pub mod partition;
 pub mod query;
 pub mod reader;
 pub mod readings;
-pub mod scan;
 pub mod row;
+pub mod scan;
 pub mod store;
 pub mod summary;
 pub mod when;
+pub mod writer;
