@@ -271,6 +271,14 @@ fn what_a_run_used_is_told() {
 }
 
 #[test]
+fn a_small_commands_memory_is_its_own_and_not_ours() {
+    let place = Place::new();
+    assert!(place.command(&["exec", "--", "sleep", "0.3"]).status().unwrap().success());
+    let memory_bytes = place.only_run().1.samples[0].memory_bytes.unwrap();
+    assert!((100_000..8 << 20).contains(&memory_bytes), "{memory_bytes}");
+}
+
+#[test]
 fn ci_and_trace_are_told_and_the_trace_is_passed_on() {
     let place = Place::new();
     let mut command = place.command(&["exec", "--name", "unit tests", "--", "sh", "-c", "echo $TRACEPARENT"]);

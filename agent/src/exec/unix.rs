@@ -25,12 +25,16 @@ use crate::sources::Processes;
 /// What others may send to this process and mean the command.
 const PASSED_ON: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
 /// The tree is sampled after this, and then less and less often: a sample costs some file reads.
-const SAMPLE_PAUSE_FIRST: Duration = Duration::from_millis(25);
+const SAMPLE_PAUSE_FIRST: Duration = Duration::from_millis(5);
 const SAMPLE_PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// How much this process may grow between the look at its own memory and the command's start.
+const OWN_MEMORY_MARGIN_BYTES: u64 = 1 << 20;
 
 pub(super) fn run(command: &Command, clock: &dyn Clock, lasts: &mut dyn FnMut(WallTime)) -> Ended {
     // Before the command is there, so that none is missed; they wait in a pipe.
     let mut signals = Signals::listen();
+    let own_memory = memory_bytes(UsageWho::RUSAGE_SELF);
     let (started, began) = (clock.wall(), clock.monotonic().0);
     let ran_for = || clock.monotonic().0.saturating_sub(began);
     let (end, mut used) = match spawn(command) {
@@ -50,7 +54,7 @@ pub(super) fn run(command: &Command, clock: &dyn Clock, lasts: &mut dyn FnMut(Wa
     };
     let duration = ran_for();
     if !matches!(end, End::NotStarted(_)) {
-        account(&mut used);
+        account(&mut used, own_memory);
     }
     Ended { end, started, duration, used }
 }
@@ -85,15 +89,24 @@ fn find(program: &Path) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|folder| folder.join(program)).find(|path| path.is_file())
 }
 
-/// The system's account of what this process waited for, which is the command.
-fn account(used: &mut Used) {
+/// The most memory that one process had, by the system's account.
+fn memory_bytes(who: UsageWho) -> Option<u64> {
+    // KiB; on Apple's systems bytes.
+    let unit = if cfg!(target_vendor = "apple") { 1 } else { 1024 };
+    let rss = u64::try_from(getrusage(who).ok()?.max_rss()).ok()?;
+    (rss > 0).then(|| rss.saturating_mul(unit))
+}
+
+/// The system's account of what this process waited for, which is the command. A new process begins with the peak of the
+/// one that started it, here ours: only what is above says something of the command.
+fn account(used: &mut Used, own_memory: Option<u64>) {
     let Ok(usage) = getrusage(UsageWho::RUSAGE_CHILDREN) else { return };
     let micros = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
     used.cpu = u64::try_from(micros).ok().map(Duration::from_micros);
-    // KiB; on Apple's systems bytes.
-    let unit = if cfg!(target_vendor = "apple") { 1 } else { 1024 };
-    let memory = u64::try_from(usage.max_rss()).ok().map(|rss| rss * unit).filter(|bytes| *bytes > 0);
-    used.memory_bytes = used.memory_bytes.max(memory);
+    let memory = memory_bytes(UsageWho::RUSAGE_CHILDREN);
+    // The pages of the start itself come on top.
+    let floor = own_memory.unwrap_or(0) + OWN_MEMORY_MARGIN_BYTES;
+    used.memory_bytes = used.memory_bytes.max(memory.filter(|bytes| *bytes > floor));
     // Blocks of 512 bytes, whatever the disk's are (getrusage(2)).
     let blocks = usage.block_reads().saturating_add(usage.block_writes());
     used.io_bytes = u64::try_from(blocks).ok().map(|blocks| blocks * 512);
