@@ -24,12 +24,12 @@
 //! | bytes of requests that wait or are out, 8 MiB | the reader waits |
 //! | dead letters, 64 MiB | the oldest go, counted |
 
-mod answer;
-mod client;
+pub(crate) mod answer;
+pub(crate) mod client;
 mod commit;
 mod cut;
 pub mod dead_letter;
-mod encode;
+pub(crate) mod encode;
 pub mod figures;
 mod filter;
 mod kept;
@@ -39,7 +39,7 @@ mod pipeline;
 mod prepare;
 pub mod probe;
 mod reader;
-mod retry;
+pub(crate) mod retry;
 #[cfg(test)]
 mod tests;
 mod window;

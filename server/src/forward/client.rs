@@ -23,7 +23,8 @@ use otlp::Signal;
 use otlp::profile::{Answers, Compression, PerSignal, Profile, Transport};
 use tokio::time::timeout;
 
-pub(super) use connect::ConnectError;
+pub use connect::ConnectError;
+pub(crate) use connect::tls;
 pub(super) use signing::SigningError;
 
 use super::answer::{self, Verdict};
@@ -206,7 +207,7 @@ fn grpc_head(compression: Compression, len: usize) -> Bytes {
 }
 
 /// An error with the reasons behind it: "client error (Connect): tcp connect error: Connection refused".
-fn reasons(error: &hyper_util::client::legacy::Error) -> String {
+pub(crate) fn reasons(error: &hyper_util::client::legacy::Error) -> String {
     let mut words = error.to_string();
     let mut source = error.source();
     while let Some(inner) = source {

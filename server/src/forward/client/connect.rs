@@ -17,6 +17,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
 use super::Body;
+use crate::config::TlsFiles;
 use crate::config::destination::Destination;
 
 pub(super) type HttpClient = Client<HttpsConnector<HttpConnector>, Body>;
@@ -60,7 +61,8 @@ pub(super) fn client(destination: &Destination) -> Result<HttpClient, ConnectErr
     http.enforce_http(false);
     http.set_nodelay(true);
     http.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    let builder = HttpsConnectorBuilder::new().with_tls_config(tls(destination)?).https_or_http();
+    let tls = tls(destination.ca_file.as_deref(), destination.client_certificate.as_ref())?;
+    let builder = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
     let is_grpc = destination.transport == Transport::Grpc;
     let connector = if is_grpc {
         builder.enable_http2().wrap_connector(http)
@@ -79,14 +81,18 @@ pub(super) fn client(destination: &Destination) -> Result<HttpClient, ConnectErr
     Ok(builder.build(connector))
 }
 
-fn tls(destination: &Destination) -> Result<ClientConfig, ConnectError> {
+/// How servers are known, and we to them. Without a file of authorities: the public ones.
+pub(crate) fn tls(
+    ca_file: Option<&Path>,
+    client_certificate: Option<&TlsFiles>,
+) -> Result<ClientConfig, ConnectError> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    let builder = match &destination.ca_file {
+    let builder = match ca_file {
         Some(path) => builder.with_root_certificates(roots(path)?),
         None => builder.with_webpki_roots(),
     };
-    let Some(files) = &destination.client_certificate else { return Ok(builder.with_no_client_auth()) };
+    let Some(files) = client_certificate else { return Ok(builder.with_no_client_auth()) };
     let chain = certificates(&files.cert_file)?;
     let key_pem = Zeroizing::new(read(&files.key_file)?);
     let key = PrivateKeyDer::from_pem_slice(&key_pem)
