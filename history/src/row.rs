@@ -208,6 +208,11 @@ impl<'a> Cell<'a> {
         if let Cell::Text(text) = self { Some(text) } else { None }
     }
 
+    /// The time in microseconds since the epoch, if it is one.
+    pub fn time(self) -> Option<i64> {
+        if let Cell::Time(us) = self { Some(us) } else { None }
+    }
+
     /// The integer, if it is one.
     pub fn integer(self) -> Option<i64> {
         if let Cell::Integer(integer) = self { Some(integer) } else { None }

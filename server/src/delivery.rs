@@ -15,6 +15,7 @@
 //! Rows that came into the range since, before the written place, are not seen by a delivery that goes on.
 //! Memory is bounded by a batch of the scan and what a destination gathers.
 
+pub mod datadog;
 pub mod http;
 pub mod influx;
 pub mod position;
