@@ -9,10 +9,13 @@
 
 pub mod datadog;
 pub mod dataset;
+pub mod file;
+pub mod fold;
 pub mod format;
 pub mod line_protocol;
 pub mod partition;
 pub mod query;
 pub mod row;
+pub mod store;
 pub mod summary;
 pub mod when;
