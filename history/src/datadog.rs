@@ -310,8 +310,10 @@ fn figures(data_set: DataSet, rows: &Rows<'_>, row: usize) -> Vec<Figure> {
                 let tokens = integer(name).filter(|tokens| *tokens != 0.0).map(|tokens| tokens * weight);
                 add(format!("muster.usage.{name}"), Kind::Count, tokens);
             }
-            for name in ["reported_cost", "computed_cost"] {
-                let cost = integer(&format!("{name}_microusd")).map(|microusd| microusd / 1e6 * weight);
+            for (name, column) in
+                [("reported_cost", "reported_cost_microusd"), ("computed_cost", "computed_cost_microusd")]
+            {
+                let cost = integer(column).map(|microusd| microusd / 1e6 * weight);
                 add(format!("muster.usage.{name}_usd"), Kind::Count, cost);
             }
         }

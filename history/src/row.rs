@@ -213,6 +213,11 @@ impl<'a> Cell<'a> {
         if let Cell::Time(us) = self { Some(us) } else { None }
     }
 
+    /// Whether it is true, if it is a truth.
+    pub fn truth(self) -> Option<bool> {
+        if let Cell::Truth(truth) = self { Some(truth) } else { None }
+    }
+
     /// The integer, if it is one.
     pub fn integer(self) -> Option<i64> {
         if let Cell::Integer(integer) = self { Some(integer) } else { None }

@@ -18,7 +18,9 @@
 pub mod datadog;
 pub mod http;
 pub mod influx;
+pub mod otlp;
 pub mod position;
+pub mod s3;
 pub mod state;
 
 use std::collections::BTreeMap;

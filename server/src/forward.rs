@@ -29,6 +29,7 @@ pub(crate) mod client;
 mod commit;
 mod cut;
 pub mod dead_letter;
+pub(crate) mod direct;
 pub(crate) mod encode;
 pub mod figures;
 mod filter;
