@@ -11,12 +11,13 @@ use bytes::Bytes;
 use history::dataset::DataSet;
 use history::format::Format;
 use history::query::TimeRange;
-use history::store::{Place, S3Place, open_bucket};
+use history::store::{Credentials, Place, S3Place, open_bucket};
 use muster::clock::WallTime;
 use object_store::path::Path;
 use object_store::{
     MultipartUpload, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload,
 };
+use secrecy::SecretString;
 use tokio::runtime::Runtime;
 
 /// What is gathered before it is sent. S3's least is 5 MiB.
@@ -129,6 +130,13 @@ impl S3Target {
         self
     }
 
+    /// With a key that the environment does not have.
+    pub fn with_key(mut self, access_key_id: &str, secret_access_key: SecretString) -> Self {
+        let access_key_id = access_key_id.to_owned();
+        self.bucket.credentials = Credentials::Key { access_key_id, secret_access_key, session_token: None };
+        self
+    }
+
     /// The object's full name.
     pub fn place(&self) -> String {
         format!("{}/{}", Place::S3(self.bucket.clone()), self.name)
@@ -224,7 +232,11 @@ impl Upload {
             Ok(_) => Err(S3Error::Exists(self.target.place())),
             // A bucket that is not there is told when something is put into it.
             Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(self.error("look whether it is there", &error)),
+            Err(error) => {
+                // An answer to HEAD has no words; that to GET says which of key and permission it is.
+                let told = self.runtime.block_on(self.objects.get(&self.path)).err();
+                Err(self.error("look whether it is there", told.as_ref().unwrap_or(&error)))
+            }
         }
     }
 
