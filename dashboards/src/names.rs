@@ -218,7 +218,7 @@ fn sample_kind(family: &str, kind: FigureKind, name: &str) -> Option<SampleKind>
     }
 }
 
-fn figure_kind(kind: MetricKind) -> FigureKind {
+pub(crate) fn figure_kind(kind: MetricKind) -> FigureKind {
     match kind {
         MetricKind::Counter(_) => FigureKind::Counter,
         MetricKind::Gauge(_) => FigureKind::Gauge,

@@ -8,6 +8,13 @@
 //! to now, and that the files can be read by others as they lie (docs/history.md has every column).
 
 pub mod dataset;
+pub mod file;
+pub mod fold;
 pub mod format;
+pub mod line_protocol;
 pub mod partition;
 pub mod query;
+pub mod row;
+pub mod store;
+pub mod summary;
+pub mod when;

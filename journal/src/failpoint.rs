@@ -2,7 +2,7 @@
 
 /// Kills the process (SIGKILL) if `MUSTER_FAILPOINT` is `name:N` and this is the Nth time that it comes by here.
 #[cfg(feature = "failpoints")]
-pub(crate) fn failpoint(name: &str) {
+pub fn failpoint(name: &str) {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -33,4 +33,4 @@ pub(crate) fn failpoint(name: &str) {
 /// Nothing: the feature `failpoints` is off.
 #[cfg(not(feature = "failpoints"))]
 #[inline(always)]
-pub(crate) fn failpoint(_name: &str) {}
+pub fn failpoint(_name: &str) {}

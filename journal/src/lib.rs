@@ -34,7 +34,8 @@ mod completion;
 mod config;
 mod cursor;
 mod error;
-mod failpoint;
+#[doc(hidden)]
+pub mod failpoint;
 pub mod format;
 pub mod fs;
 mod health;
