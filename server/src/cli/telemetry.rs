@@ -7,8 +7,10 @@ mod export;
 mod interrupt;
 mod output;
 mod progress;
+mod recent;
 mod remote;
 mod rows;
+mod summary;
 
 use std::path::PathBuf;
 
@@ -31,6 +33,10 @@ pub(super) struct Arguments {
 enum Command {
     /// Write rows to a file, to standard output, or to another system.
     Export(Box<export::Arguments>),
+    /// Figures of a range of time: runs, durations, findings, sessions, cost, and how they changed.
+    Summary(Box<summary::Arguments>),
+    /// The newest events, and with --follow every one that comes.
+    Recent(Box<recent::Arguments>),
 }
 
 /// Where to read.
@@ -90,6 +96,8 @@ struct FilterArguments {
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
         Command::Export(arguments) => export::run(*arguments),
+        Command::Summary(arguments) => summary::run(&arguments),
+        Command::Recent(arguments) => recent::run(&arguments),
     }
 }
 

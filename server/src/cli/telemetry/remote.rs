@@ -11,10 +11,10 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use http::header::{AUTHORIZATION, HeaderValue, USER_AGENT};
+use http::header::{AUTHORIZATION, HeaderValue, TE, USER_AGENT};
 use http::{Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Empty};
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming};
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -24,10 +24,12 @@ use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
+use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use super::super::Failure;
 use super::SourceArguments;
+use super::export::tell;
 
 /// Where a collector's pages are unless told otherwise.
 const SERVER_DEFAULT: &str = "http://127.0.0.1:9464";
@@ -38,6 +40,10 @@ const SILENCE_MAX: Duration = Duration::from_secs(120);
 const CHUNKS_AHEAD_MAX: usize = 8;
 /// A refusal is a line of JSON.
 const REFUSAL_BYTES_MAX: usize = 64 << 10;
+/// A summary is a page; one by user of a large company has some megabytes.
+const DOCUMENT_BYTES_MAX: u64 = 256 << 20;
+/// The trailer with what the reader of a stream must know of it.
+const NOTICES: &str = "muster-notices";
 
 /// A collector, and how to speak to it.
 #[derive(Debug, Clone)]
@@ -74,6 +80,7 @@ impl Collector {
         let mut request = Request::get(uri).body(Empty::new()).map_err(Failure::other)?;
         let agent = concat!("muster/", env!("CARGO_PKG_VERSION"));
         request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(agent));
+        request.headers_mut().insert(TE, HeaderValue::from_static("trailers"));
         if let Some(token) = &self.token {
             let mut value =
                 HeaderValue::try_from(format!("Bearer {}", token.expose())).map_err(Failure::other)?;
@@ -92,6 +99,15 @@ impl Collector {
             Ok(()) => Ok(Answer { chunks: taken, current: Bytes::new(), is_cut: false }),
             Err(refusal) => Err(self.told(path, refusal)),
         }
+    }
+
+    /// A page of JSON.
+    pub(super) fn document<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        let answer = self.get(path)?;
+        let mut bytes = Vec::new();
+        answer.take(DOCUMENT_BYTES_MAX).read_to_end(&mut bytes).map_err(|error| self.cut(&error))?;
+        serde_json::from_slice(&bytes)
+            .map_err(|error| Failure::Other(format!("{}{path} is not what was expected: {error}", self.base)))
     }
 
     /// The words for an answer that ended early.
@@ -168,19 +184,28 @@ async fn exchange(
     loop {
         let chunk = match timeout(SILENCE_MAX, body.frame()).await {
             Ok(None) => return,
-            Ok(Some(Ok(frame))) => frame.into_data().map_err(|_| String::new()),
+            Ok(Some(Ok(frame))) => match frame.into_data() {
+                Ok(data) => Ok(data),
+                Err(frame) => {
+                    told_by(&frame).iter().for_each(|notice| tell(notice));
+                    continue;
+                }
+            },
             Ok(Some(Err(error))) => Err(Failure::other(error).to_string()),
             Err(_) => Err(format!("nothing came for {SILENCE_MAX:?}")),
         };
         let is_last = chunk.is_err();
-        // Blocks this thread, and so the connection, until the reader has taken some; trailers say nothing.
-        if chunk.as_ref().is_err_and(String::is_empty) {
-            continue;
-        }
+        // Blocks this thread, and so the connection, until the reader has taken some.
         if chunks.send(chunk).is_err() || is_last {
             return;
         }
     }
+}
+
+/// What the trailers say.
+fn told_by(frame: &Frame<Bytes>) -> Vec<String> {
+    let value = frame.trailers_ref().and_then(|trailers| trailers.get(NOTICES));
+    value.and_then(|value| serde_json::from_slice(value.as_bytes()).ok()).unwrap_or_default()
 }
 
 async fn begin(tls: ClientConfig, request: Request<Empty<Bytes>>) -> Result<Incoming, Refusal> {

@@ -4,6 +4,7 @@ use arrow_array::RecordBatch;
 use history::dataset::DataSet;
 use history::format::ArrowRows;
 use history::query::{Filter, TimeRange};
+use history::summary::{Summary, SummaryAsked};
 use history::when::rfc3339;
 
 use super::super::Failure;
@@ -46,6 +47,17 @@ impl Place {
         Ok(Self::Collector(Collector::new(arguments)?))
     }
 
+    /// Asks for figures.
+    pub(super) fn summary(&self, asked: &SummaryAsked) -> Result<Summary, Failure> {
+        match self {
+            Self::Collector(collector) => {
+                let by = asked.by.map_or_else(String::new, |by| format!("&by={by}"));
+                let query = query(asked.range, &asked.filter);
+                collector.document(&format!("/api/v1/history/summary?compare={}{by}{query}", asked.compare))
+            }
+        }
+    }
+
     /// Asks for rows. What is refused is refused here, before the first.
     pub(super) fn rows(&self, asked: &Asked) -> Result<RowSource, Failure> {
         match self {
@@ -77,19 +89,25 @@ impl Iterator for RowSource {
 
 /// A range and a filter as parameters of a URL, each with `&` before it.
 pub(super) fn query(range: TimeRange, filter: &Filter) -> String {
-    let mut query = format!("&start={}&end={}", encode(&rfc3339(range.from)), encode(&rfc3339(range.to)));
+    format!(
+        "&start={}&end={}{}",
+        encode(&rfc3339(range.from)),
+        encode(&rfc3339(range.to)),
+        self::filter(filter)
+    )
+}
+
+/// A filter as parameters of a URL, each with `&` before it.
+pub(super) fn filter(filter: &Filter) -> String {
     let team = filter.team.as_ref().map(|team| team.as_str().to_owned());
-    for (name, value) in [
+    let given = [
         ("team", &team),
         ("project", &filter.project),
         ("tool", &filter.tool),
         ("agent", &filter.worker),
         ("user", &filter.user),
         ("status", &filter.status),
-    ] {
-        if let Some(value) = value {
-            query += &format!("&{name}={}", encode(value));
-        }
-    }
-    query
+    ];
+    let told = given.into_iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
+    told.map(|(name, value)| format!("&{name}={}", encode(value))).collect()
 }
