@@ -7,7 +7,9 @@ mod support;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use dashboards::names::{AGENT_FIGURES, COLLECTOR_FIGURES, DESTINATION_FIGURES, FigureKind, OwnFigure};
+use dashboards::names::{
+    AGENT_FIGURES, AGENT_OTLP_FIGURES, COLLECTOR_FIGURES, DESTINATION_FIGURES, FigureKind, OwnFigure,
+};
 use muster::v1;
 use support::agent::{Agent, AgentOptions};
 use support::collector::{Collector, CollectorOptions, muster};
@@ -28,6 +30,9 @@ fn the_tables_of_own_figures_are_what_the_pages_have() {
     let options = AgentOptions {
         watch: vec![project],
         server: Some(format!("http://{}", collector.grpc)),
+        config:
+            "[agent.otlp]\nenabled = true\ngrpc_listen = \"127.0.0.1:0\"\nhttp_listen = \"127.0.0.1:0\"\n"
+                .to_owned(),
         ..AgentOptions::default()
     };
     let agent = Agent::spawn(&folder.path().join("agent"), options);
@@ -39,7 +44,7 @@ fn the_tables_of_own_figures_are_what_the_pages_have() {
         page.sum("muster_server_ack_count", &[]) >= 1.0 && page.has("muster_destination_up")
     });
     assert_same(&collector.page(), &[COLLECTOR_FIGURES, DESTINATION_FIGURES].concat());
-    assert_same(&agent.page(), AGENT_FIGURES);
+    assert_same(&agent.page(), &[AGENT_FIGURES, AGENT_OTLP_FIGURES].concat());
 }
 
 #[test]

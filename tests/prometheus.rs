@@ -1,12 +1,13 @@
-//! A real Prometheus scrapes a real collector that hears a real agent, and the guides' PromQL
-//! and every panel of the shipped dashboards run against it.
+//! A real Prometheus scrapes a real collector that hears real agents, one beside the demo and one beside the fixtures, for
+//! two minutes. The guides' PromQL, every panel of the shipped dashboards and every shipped rule run against it.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stdout, reason = "a test")]
 
 mod support;
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,12 +22,33 @@ use support::guides::{Expect, QUERIES};
 use support::process::Process;
 use support::python::tool;
 use support::raw_agent::{Identity, RawAgent, event, run_finished};
-use support::{http, pause, seeded, wait_for, wait_until};
+use support::{copy_folder, fixture, http, pause, seeded, wait_for, wait_until};
 
 const START_MAX: Duration = Duration::from_secs(30);
+/// Time that Prometheus watches: its scrapes come every second, so that a rate over a minute has sixty of them.
+const WATCHED: Duration = Duration::from_secs(120);
+/// Time between two ticks of the demo, and between two messages of what it lacks.
+const TICK: Duration = Duration::from_millis(300);
+const TOLD_EVERY: u32 = 16;
+
+/// State directories of the tools. They lie still; what they hold is there from the start.
+const FIXTURES: &[&str] = &[
+    "loki/running",
+    "loki/paused",
+    "loki/stopped",
+    "loki/stale-after-exit",
+    "loki/corrupt",
+    "loki/multi-session",
+    "devloop/healthy",
+    "devloop/failing",
+    "devloop/corrupt",
+    "devloop/sqlite-wal",
+    "devloop/hot-journal",
+    "devloop/restart-replay/after",
+];
 
 #[test]
-fn every_query_of_the_guides_and_every_panel_answers_from_a_real_prometheus() {
+fn every_query_of_the_guides_every_panel_and_every_rule_answers_from_a_real_prometheus() {
     let Some(prometheus) = tool("MUSTER_TEST_PROMETHEUS") else { return };
     let mut random = seeded("prometheus");
     let folder = tempfile::tempdir().unwrap();
@@ -37,33 +59,39 @@ fn every_query_of_the_guides_and_every_panel_answers_from_a_real_prometheus() {
     let collector = Collector::spawn(&folder.path().join("collector"), options);
     let clock = Arc::new(SystemClock::new());
     let mut demo = Demo::create(&folder.path().join("demo"), random.u64(..), clock.clone()).unwrap();
-    let options = AgentOptions {
-        watch: demo.projects().to_vec(),
-        server: Some(format!("http://{}", collector.grpc)),
-        ..AgentOptions::default()
+    let agent = |name: &str, watch: Vec<PathBuf>| {
+        let server = Some(format!("http://{}", collector.grpc));
+        Agent::spawn(&folder.path().join(name), AgentOptions { watch, server, ..AgentOptions::default() })
     };
-    let agent = Agent::spawn(&folder.path().join("agent"), options);
+    let agents = [
+        agent("agent", demo.projects().to_vec()),
+        agent("agent-of-fixtures", copies_of_fixtures(&folder.path().join("fixtures"))),
+    ];
     let address = free_address();
-    let process = start_prometheus(&prometheus, folder.path(), address, collector.http, agent.metrics);
+    let pages = agents.each_ref().map(|agent| agent.metrics);
+    let process = start_prometheus(&prometheus, folder.path(), address, collector.http, &pages);
     let mut teller = RawAgent::connect(collector.grpc, &Identity::random()).unwrap();
-    // The story goes on for a dozen scrapes, twenty times as fast as it would by itself.
-    let mut story = clock.wall();
-    for tick in 0..200 {
+    // The story goes on for all that time, some fifteen times as fast as it would by itself.
+    let (mut story, end) = (clock.wall(), clock.monotonic().0 + WATCHED);
+    for tick in 0.. {
         story.0 += 5_000_000;
         demo.tick(story).unwrap();
-        if tick % 15 == 0 {
+        if tick % TOLD_EVERY == 0 {
             tell_what_the_demo_lacks(&mut teller);
         }
-        pause(Duration::from_millis(60));
+        if clock.monotonic().0 >= end {
+            break;
+        }
+        pause(TICK);
     }
-    wait_until("a few scrapes", START_MAX, || {
+    wait_until("scrapes of a minute and more", START_MAX, || {
         let count = "count_over_time(up{job=\"muster\"}[5m])";
-        ask(address, count).is_ok_and(|answer| answer.iter().any(|v| v.1 >= 8.0))
+        ask(address, count).is_ok_and(|answer| answer.iter().any(|v| v.1 >= 60.0))
     });
-    let up = ask(address, "up{job=\"muster\"}").unwrap();
-    assert_eq!(up.len(), 1);
-    assert_eq!(up[0].1, 1.0, "the last scrape failed: {}", process.log());
-    let mut faults = Vec::new();
+    let up = ask(address, "up").unwrap();
+    assert_eq!(up.len(), 1 + agents.len());
+    assert!(up.iter().all(|series| series.1 == 1.0), "a last scrape failed: {up:?}\n{}", process.log());
+    let mut faults = missing_fixtures(address);
     for (query, expect) in QUERIES {
         let fault = match (ask(address, query), expect) {
             (Err(error), _) => Some(error),
@@ -76,8 +104,119 @@ fn every_query_of_the_guides_and_every_panel_answers_from_a_real_prometheus() {
         faults.extend(fault.map(|fault| format!("{query}\n    {fault}")));
     }
     faults.extend(panel_faults(address));
+    faults.extend(rule_faults(address));
     let names = ask(address, "group by (__name__) ({job=\"muster\"})").unwrap();
     assert!(faults.is_empty(), "{}\nknown names: {names:?}", faults.join("\n"));
+}
+
+#[test]
+fn the_shipped_configuration_reads_a_collector_behind_tls_as_far_as_its_token_goes() {
+    let Some(prometheus) = tool("MUSTER_TEST_PROMETHEUS") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let certified = rcgen::generate_simple_self_signed(vec!["collector.example.com".to_owned()]).unwrap();
+    let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    std::fs::write(&certificate, certified.cert.pem()).unwrap();
+    std::fs::write(&key, certified.signing_key.serialize_pem()).unwrap();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let options = CollectorOptions {
+        config: format!("[server.tls]\ncert_file = {certificate:?}\nkey_file = {key:?}\n"),
+        // An address that others can reach, so that a token is needed.
+        environment: vec![("MUSTER_HTTP_LISTEN".to_owned(), "0.0.0.0:0".to_owned())],
+        ..CollectorOptions::default()
+    };
+    let collector = Collector::spawn(&folder.path().join("collector"), options);
+    let shipped = dashboards::files();
+    let shipped = shipped.iter().find(|file| file.path == "prometheus/prometheus-bearer.yml").unwrap();
+    let name = "collector.example.com";
+    let text =
+        shipped.content.replace(&format!("'{name}:9464'"), &format!("'127.0.0.1:{}'", collector.http.port()));
+    // The name is not in any DNS; the certificate is judged all the same.
+    let text = text.replace("      ca_file:", &format!("      server_name: {name}\n      ca_file:"));
+    let text = text.replace("scrape_interval: 15s", "scrape_interval: 1s\n  scrape_timeout: 1s");
+    let running = [("operator", &["--operator"][..]), ("team", &["--team", "red"]), ("nobody", &[])].map(
+        |(reader, scope)| {
+            let home = folder.path().join(reader);
+            std::fs::create_dir_all(home.join("secrets")).unwrap();
+            let token = match scope {
+                [] => b"mst_agt_none".to_vec(),
+                scope => collector.command(&[&["token", "create"], scope].concat()).stdout,
+            };
+            std::fs::write(home.join("secrets/muster-token"), token.trim_ascii()).unwrap();
+            std::fs::copy(&certificate, home.join("secrets/ca.pem")).unwrap();
+            let address = free_address();
+            (address, spawn_prometheus(&prometheus, &home, &text, address))
+        },
+    );
+    let [operator, team, nobody] = running.each_ref().map(|(address, _)| *address);
+    let reads = |address, query: &str, wanted: usize| {
+        wait_until(&format!("{query} to answer"), START_MAX, || {
+            ask(address, query).is_ok_and(|answer| answer.len() == wanted)
+        });
+    };
+    reads(operator, "up{job=\"muster\"} == 1", 1);
+    reads(operator, "muster_server_agents", 2);
+    reads(team, "up{job=\"muster\"} == 1", 1);
+    reads(team, "{__name__=~\"muster_server_.*\"}", 0);
+    reads(nobody, "up{job=\"muster\"} == 0", 1);
+}
+
+/// Each in a project of its own, named after it: SQLite changes some of them as they are read.
+fn copies_of_fixtures(folder: &Path) -> Vec<PathBuf> {
+    let copy = |name: &&str| {
+        let project = folder.join(name.replace('/', "-"));
+        copy_folder(&fixture(name), &project);
+        project
+    };
+    FIXTURES.iter().map(copy).collect()
+}
+
+/// Fixtures of which nothing came to Prometheus.
+fn missing_fixtures(address: SocketAddr) -> Vec<String> {
+    let projects = ask(address, "group by (project) (muster_events_applied_total)").unwrap();
+    let is_there = |name: &str| projects.iter().any(|(labels, _)| labels.contains(&format!("\"{name}\"")));
+    let missing = FIXTURES.iter().map(|name| name.replace('/', "-")).filter(|name| !is_there(name));
+    missing.map(|name| format!("nothing of the fixture {name} was counted: {projects:?}")).collect()
+}
+
+/// Rules that are not loaded, were not evaluated or failed, and recorded series without a value.
+fn rule_faults(address: SocketAddr) -> Vec<String> {
+    let answer = http::try_get(address, "/api/v1/rules", &[]).unwrap().json();
+    let groups = answer["data"]["groups"].as_array().cloned().unwrap_or_default();
+    let rules: Vec<_> =
+        groups.iter().flat_map(|group| group["rules"].as_array().cloned().unwrap_or_default()).collect();
+    let mut faults: Vec<String> = rules
+        .iter()
+        .filter(|rule| rule["health"] != "ok" || rule["lastError"].as_str().is_some_and(|e| !e.is_empty()))
+        .map(|rule| format!("rule {}: {} {}", rule["name"], rule["health"], rule["lastError"]))
+        .collect();
+    let is_rule = |line: &&str| line.trim().starts_with("- alert: ") || line.trim().starts_with("- record: ");
+    let shipped = rule_files().iter().map(|(_, text)| text.lines().filter(is_rule).count()).sum::<usize>();
+    if rules.len() != shipped {
+        faults.push(format!("{} rules are loaded, {shipped} are shipped", rules.len()));
+    }
+    for recorded in dashboards::prometheus::recorded() {
+        match ask(address, recorded.name) {
+            Ok(answer) if answer.iter().any(|series| !series.1.is_nan()) => {}
+            answer => faults.push(format!("nothing is recorded as {}: {answer:?}", recorded.name)),
+        }
+    }
+    faults
+}
+
+/// The files of rules by their names, evaluated every few seconds instead of every half minute or more.
+fn rule_files() -> Vec<(String, String)> {
+    let quick = |line: &str| match line.trim_start().strip_prefix("interval: ") {
+        Some(interval) => line.replace(interval, "5s"),
+        None => line.to_owned(),
+    };
+    let files = dashboards::files().into_iter();
+    let files = files.filter(|file| file.path.starts_with("prometheus/rules/"));
+    files
+        .map(|file| {
+            let name = file.path.rsplit('/').next().unwrap_or_default().to_owned();
+            (name, file.content.lines().map(|line| quick(line) + "\n").collect())
+        })
+        .collect()
 }
 
 /// What happens to nobody here: of the panels that are empty by nature, those about these stay so in this test. All
@@ -185,24 +324,37 @@ fn ask(address: SocketAddr, query: &str) -> Result<Vec<(String, f64)>, String> {
     Ok(result.iter().filter_map(|s| Some((s["metric"].to_string(), value(s)?))).collect())
 }
 
-/// Scrapes the collector, and of the agent's page what only the agent knows.
+/// Scrapes the collector, and of the agents' pages what only the agents know. Evaluates the shipped rules.
 fn start_prometheus(
     program: &Path,
     folder: &Path,
     listen: SocketAddr,
     collector: SocketAddr,
-    agent: SocketAddr,
+    agents: &[SocketAddr],
 ) -> Process {
-    let config = folder.join("prometheus.yml");
+    let rules = folder.join("rules");
+    std::fs::create_dir_all(&rules).unwrap();
+    for (name, text) in rule_files() {
+        std::fs::write(rules.join(name), text).unwrap();
+    }
+    let agents: Vec<_> = agents.iter().map(|agent| format!("'{agent}'")).collect();
     let text = format!(
-        "global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\nscrape_configs:\n  - job_name: muster\n    \
-         honor_labels: true\n    static_configs:\n      - targets: ['{collector}']\n  - job_name: muster-agent\n    \
-         static_configs:\n      - targets: ['{agent}']\n    metric_relabel_configs:\n      \
-         - source_labels: [__name__]\n        regex: muster_agent_.*\n        action: keep\n"
+        "global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\nrule_files: ['{rules}/*.yml']\nscrape_configs:\n  \
+         - job_name: muster\n    honor_labels: true\n    static_configs:\n      - targets: ['{collector}']\n        \
+         labels: {{ environment: production }}\n  - job_name: muster-agent\n    static_configs:\n      \
+         - targets: [{agents}]\n        labels: {{ environment: production }}\n    metric_relabel_configs:\n      \
+         - source_labels: [__name__]\n        regex: muster_agent_.*\n        action: keep\n",
+        rules = rules.display(),
+        agents = agents.join(", "),
     );
-    std::fs::write(&config, text).unwrap();
+    spawn_prometheus(program, folder, &text, listen)
+}
+
+fn spawn_prometheus(program: &Path, folder: &Path, config: &str, listen: SocketAddr) -> Process {
+    let path = folder.join("prometheus.yml");
+    std::fs::write(&path, config).unwrap();
     let mut command = Command::new(program);
-    command.arg(format!("--config.file={}", config.display()));
+    command.arg(format!("--config.file={}", path.display()));
     command.arg(format!("--storage.tsdb.path={}", folder.join("tsdb").display()));
     command.arg(format!("--web.listen-address={listen}"));
     let process = Process::spawn("prometheus", command);

@@ -18,6 +18,8 @@ pub mod prometheus;
 
 #[cfg(test)]
 pub(crate) mod check;
+#[cfg(test)]
+mod documents;
 
 /// A file as a team gets it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -155,6 +155,14 @@ pub const AGENT_FIGURES: &[OwnFigure] = &[
     counter("muster_agent_cpu_seconds_total", &[]),
 ];
 
+/// An agent's figures of what tools sent to it over OTLP, on its page while it takes OTLP.
+pub const AGENT_OTLP_FIGURES: &[OwnFigure] = &[
+    counter("muster_agent_otlp_requests_total", &["outcome"]),
+    counter("muster_agent_otlp_items_total", &["signal"]),
+    counter("muster_agent_otlp_rejected_items_total", &[]),
+    counter("muster_agent_otlp_redacted_total", &[]),
+];
+
 const fn counter(name: &'static str, labels: &'static [&'static str]) -> OwnFigure {
     OwnFigure { name, kind: FigureKind::Counter, labels }
 }
@@ -167,8 +175,10 @@ const fn histogram(name: &'static str, labels: &'static [&'static str]) -> OwnFi
     OwnFigure { name, kind: FigureKind::Histogram, labels }
 }
 
-fn own_figures() -> impl Iterator<Item = &'static OwnFigure> {
-    COLLECTOR_FIGURES.iter().chain(DESTINATION_FIGURES).chain(OTLP_TEAM_FIGURES).chain(AGENT_FIGURES)
+/// Every own figure of the service.
+pub(crate) fn own_figures() -> impl Iterator<Item = &'static OwnFigure> {
+    let of_agents = AGENT_FIGURES.iter().chain(AGENT_OTLP_FIGURES);
+    COLLECTOR_FIGURES.iter().chain(DESTINATION_FIGURES).chain(OTLP_TEAM_FIGURES).chain(of_agents)
 }
 
 fn from_catalogue(name: &str) -> Option<Sample> {

@@ -20,6 +20,7 @@ use arrow_schema::ArrowError;
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaDataReader;
 
 use crate::dataset::DataSet;
 use crate::partition::JournalRange;
@@ -60,6 +61,12 @@ pub fn encode(
     Ok(encoder.finish()?.into())
 }
 
+/// How many rows a file that is in memory says it has.
+pub fn row_count(bytes: Bytes) -> Result<u64, FileError> {
+    let metadata = ParquetMetaDataReader::new().parse_and_finish(&bytes)?;
+    Ok(u64::try_from(metadata.file_metadata().num_rows()).unwrap_or(0))
+}
+
 /// The rows of a file that is in memory, in today's schema, in the order in which they lie.
 pub fn read(
     data_set: DataSet,
@@ -68,3 +75,6 @@ pub fn read(
     let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)?.with_batch_size(BATCH_ROWS).build()?;
     Ok(reader.map(move |batch| adapt(batch?, data_set)))
 }
+
+#[cfg(test)]
+mod tests;

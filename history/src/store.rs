@@ -23,12 +23,15 @@
 //! | the journal ends before the cursor, or has another record there | refused: it was restored from an older backup |
 
 mod commit;
+mod compact;
 mod error;
 mod marker;
 pub mod name;
 mod place;
 mod retain;
 mod shelf;
+#[cfg(test)]
+mod tests;
 mod visible;
 
 use std::collections::{BTreeMap, HashMap};
@@ -41,6 +44,7 @@ use object_store::ObjectStore;
 use parking_lot::Mutex;
 
 pub use commit::Encoded;
+pub use compact::{COMPACTED_BYTES_MAX, Compacted, FAN_IN, FILES_MERGED_MAX};
 pub use error::{FailureReason, StoreError};
 pub use marker::LastRecord;
 pub use place::{Credentials, Place, PlaceError, S3Place};

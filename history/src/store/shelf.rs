@@ -129,6 +129,16 @@ impl Shelf {
         }
     }
 
+    /// A file's content; `None` if it is not there.
+    pub(super) async fn get(&self, path: &Path) -> Result<Option<Bytes>, StoreError> {
+        let failed = |e| error::of_objects(&self.place, format!("read {path}"), e);
+        match self.objects.get(path).await {
+            Ok(found) => found.bytes().await.map(Some).map_err(failed),
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
     /// Takes a file away. One that is not there is no error.
     pub(super) async fn delete(&self, path: &Path) -> Result<(), StoreError> {
         match self.objects.delete(path).await {
