@@ -15,6 +15,8 @@ pub mod format;
 pub mod line_protocol;
 pub mod partition;
 pub mod query;
+pub mod reader;
+pub mod scan;
 pub mod row;
 pub mod store;
 pub mod summary;
