@@ -13,8 +13,7 @@ use std::time::Duration;
 
 use arrow_array::types::Int32Type;
 use arrow_array::{
-    ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int64Array, RecordBatch, StringArray,
-    TimestampMicrosecondArray,
+    ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int64Array, RecordBatch, TimestampMicrosecondArray,
 };
 use history::dataset::DataSet;
 use history::format::{Detail, Format, Layout, RowWriter};

@@ -10,6 +10,7 @@
 pub mod dataset;
 pub mod file;
 pub mod fold;
+pub mod follow;
 pub mod format;
 pub mod line_protocol;
 pub mod partition;
