@@ -147,11 +147,11 @@ for a, b, c in zip(one, two, objects):
     assert c["agent"] in names and c["execution_time_ms"] == 250
     assert datetime.datetime.fromisoformat(c["timestamp"]).tzinfo is not None
 assert [c["timestamp"] for c in objects] == sorted(c["timestamp"] for c in objects)
-table = pyarrow.ipc.open_stream(arrow).read_all()
-assert table.num_rows == 240
+streamed = pyarrow.ipc.open_stream(arrow).read_all()
+assert streamed.num_rows == 240
 def counted(relation, worker):
     return sorted(duckdb.sql(f"SELECT {worker}, status, count(*) FROM {relation} GROUP BY ALL").fetchall())
-wanted = counted("table", "worker")
+wanted = counted("streamed", "worker")
 assert sum(count for _, _, count in wanted) == 240
 assert counted(f"'{parquet}'", "worker") == wanted
 assert counted(f"read_csv('{full}')", "agent") == wanted, counted(f"read_csv('{full}')", "agent")
