@@ -13,8 +13,7 @@ use std::time::Duration;
 
 use arrow_array::types::Int32Type;
 use arrow_array::{
-    ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int64Array, RecordBatch, StringArray,
-    TimestampMicrosecondArray,
+    ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int64Array, RecordBatch, TimestampMicrosecondArray,
 };
 use history::dataset::DataSet;
 use history::format::{Detail, Format, Layout, RowWriter};
@@ -70,7 +69,9 @@ fn collector_of(batches: Vec<RecordBatch>) -> ScriptedHttp {
 
 fn telemetry(server: &ScriptedHttp, arguments: &[&str]) -> Command {
     let mut command = muster();
-    command.arg("telemetry").args(arguments).args(["--server", &format!("http://{}", server.address)]);
+    // First of all, since a test may leave the last flag without its value.
+    command.args(["telemetry", arguments[0], "--server", &format!("http://{}", server.address)]);
+    command.args(&arguments[1..]);
     command
 }
 

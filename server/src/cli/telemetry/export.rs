@@ -11,12 +11,15 @@ use std::sync::Arc;
 use clap::ValueEnum;
 use history::dataset::{DataSet, UnknownDataSet};
 use history::format::{Detail, Format, FormatError, Layout, RowWriter};
+use history::query::Filter;
+use history::summary::{By, SummaryAsked};
 
 use super::super::Failure;
 use super::deliver::{self, DeliverArguments, DeliverJob};
 use super::output::{Output, Unfinished};
 use super::progress::Progress;
 use super::rows::{Asked, Place, RowSource};
+use super::summary::printable;
 use super::{FilterArguments, RangeArguments, SourceArguments};
 
 /// Bytes that are gathered for one write.
@@ -93,16 +96,48 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     if output.is_terminal() && matches!(format, Format::Parquet | Format::Arrow) {
         return Err(Failure::Usage(format!("{format} is not for a terminal; --output names a file")));
     }
-    let rows = Place::open(&arguments.source)?.rows(&asked)?;
+    let place = Place::open(&arguments.source)?;
+    let rows = place.rows(&asked)?;
     let is_file = !matches!(output, Output::Stdout);
     let Some(row_count) = write(rows, RowsTo { format, layout, output, range })? else { return Ok(()) };
     if row_count == 0 {
-        tell(&format!("no rows of {} in this range with these filters", asked.data_set));
+        let why = unknown_name(&place, &asked).unwrap_or_default();
+        tell(&format!("no rows of {} in this range with these filters{why}", asked.data_set));
     } else if is_file && io::stderr().is_terminal() {
         let path = arguments.output.unwrap_or_default();
         tell(&format!("{row_count} rows of {} written to {}", asked.data_set, path.display()));
     }
     Ok(())
+}
+
+/// Names that are told when one was asked for that is not there.
+const NAMES_TOLD_MAX: usize = 20;
+
+/// If a filter has a name that nothing in the range has: which, and what names there are.
+fn unknown_name(place: &Place, asked: &Asked) -> Option<String> {
+    let filter = &asked.filter;
+    let names = [
+        (By::Project, &filter.project),
+        (By::Tool, &filter.tool),
+        (By::Agent, &filter.worker),
+        (By::User, &filter.user),
+    ];
+    for (by, given) in names {
+        let Some(given) = given else { continue };
+        let filter = Filter { team: filter.team.clone(), ..Filter::default() };
+        let summary = SummaryAsked { range: asked.range, filter, by: Some(by), compare: false };
+        // What is not known here is only a word less.
+        let summary = place.summary(&summary).ok()?;
+        let known: Vec<_> = summary.groups.iter().filter_map(|group| group.name.as_deref()).collect();
+        if !known.contains(&given.as_str()) && summary.others.is_none() {
+            let told = match known.as_slice() {
+                [] => "none".to_owned(),
+                names => names.iter().take(NAMES_TOLD_MAX).copied().collect::<Vec<_>>().join(", "),
+            };
+            return Some(printable(&format!("; no {by} is called {given:?} there: known are {told}")));
+        }
+    }
+    None
 }
 
 struct RowsTo {
