@@ -134,10 +134,14 @@ fn influx(flags: &DeliverArguments, detail: Detail) -> Result<InfluxSettings, Fa
     let missing = |words: &str| Failure::Usage(words.to_owned());
     let url = flags.url.clone().ok_or_else(|| missing("--format influx needs --url http://HOST:8086"))?;
     let database = flags.database.clone();
+    let credential = influx_credential(flags)?;
+    if !matches!(credential, InfluxCredential::None) {
+        warn_of_plain(&url);
+    }
     Ok(InfluxSettings {
         url,
         database: database.ok_or_else(|| missing("--format influx needs --database NAME"))?,
-        credential: influx_credential(flags)?,
+        credential,
         ca_file: flags.destination_ca_file.clone(),
         retries: flags.retries(),
         detail: match detail {
@@ -169,6 +173,7 @@ fn datadog(flags: &DeliverArguments) -> Result<DatadogSettings, Failure> {
                 .to_owned(),
         )
     })?;
+    flags.url.as_deref().inspect(|url| warn_of_plain(url));
     Ok(DatadogSettings {
         site: variable("DD_SITE"),
         url: flags.url.clone(),
@@ -177,6 +182,19 @@ fn datadog(flags: &DeliverArguments) -> Result<DatadogSettings, Failure> {
         ca_file: flags.destination_ca_file.clone(),
         retries: flags.retries(),
     })
+}
+
+/// A credential is about to go over a network that everybody between can read.
+fn warn_of_plain(url: &str) {
+    let uri: Option<http::Uri> = url.parse().ok();
+    let Some(host) = uri.as_ref().filter(|uri| uri.scheme_str() == Some("http")).and_then(http::Uri::host)
+    else {
+        return;
+    };
+    let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+    if host != "localhost" && !address.is_ok_and(|address| address.is_loopback()) {
+        tell("warning: http:// shows the key to everybody between here and there; use https://");
+    }
 }
 
 /// A destination of the configuration by its name, or one of the flags.
