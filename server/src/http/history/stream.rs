@@ -61,7 +61,7 @@ pub(super) fn copy(
     let cutter = chunks.cutter();
     let copied = (|| -> Result<(), Copying> {
         let mut writer = RowWriter::new(format, layout, chunks)?;
-        while let Some(batch) = rows.next() {
+        for batch in rows.by_ref() {
             writer.write(&batch.map_err(|error| Copying::Failed(error.to_string()))?)?;
             if *stop.borrow() {
                 return Err(Copying::Failed("the collector stops".to_owned()));
