@@ -155,7 +155,8 @@ impl Story {
                 let id = scene.pid_files.iter().find(|file| file.pid.is_some() && file.pid == pid);
                 let id = id.and_then(|file| file.session_id.as_deref());
                 let before = self.sessions.run_scope();
-                self.sessions.start(time, pid, id, record.field("provider").as_text(), around, facts);
+                let provider = record.field("provider").as_text();
+                self.sessions.start(time, pid, id, provider, scene.live, around, facts);
                 if self.sessions.run_scope() != before {
                     self.iterations.new_session();
                     self.iteration_max = record.field("max_iterations").as_count().filter(|n| *n > 0);
