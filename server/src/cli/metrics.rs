@@ -24,7 +24,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     })?;
     match &arguments.pattern {
         None => print(&page),
-        Some(pattern) => print(&matching(&page, pattern)),
+        Some(pattern) => match matching(&page, pattern).as_str() {
+            "" => Err(Failure::Other(format!("no name on the page of {address} contains {pattern:?}"))),
+            lines => print(lines),
+        },
     }
 }
 

@@ -37,22 +37,24 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Err(error) => error.to_string(),
     };
     let connected = agents.iter().filter(|agent| agent["connected"] == true).count();
-    let mut text =
-        format!("collector {}: {health}\n{} agents, {connected} connected\n", arguments.http, agents.len());
+    let mut text = format!(
+        "collector {}: {health}\n{}, {connected} connected\n",
+        arguments.http,
+        counted(agents.len(), "agent")
+    );
     let now_us = SystemClock::new().wall().0;
     for agent in &mut agents {
         let heard =
             agent["heard_us"].as_u64().map_or(0, |heard_us| now_us.saturating_sub(heard_us) / 1_000_000);
         agent["heard"] = format!("{heard} s ago").into();
-        agent["lag_events"] = agent["spool_events"].clone();
     }
     text += &table(&agents, &["team", "user", "host", "connected", "heard", "lag_events", "version"]);
     let live: Vec<Value> =
         sessions.into_iter().filter(|s| s["status"] == "running" || s["status"] == "paused").collect();
-    text += &format!("{} live sessions\n", live.len());
+    text += &format!("{}\n", counted(live.len(), "live session"));
     text += &table(&live, &["team", "user", "project", "tool", "session", "status", "iteration", "phase"]);
     if !destinations.is_empty() {
-        text += &format!("{} destinations\n", destinations.len());
+        text += &format!("{}\n", counted(destinations.len(), "destination"));
         destinations.iter_mut().for_each(tell);
         text += &table(&destinations, &DESTINATION_COLUMNS);
     }
@@ -111,6 +113,10 @@ fn rows(address: &str, list: &str) -> Result<Vec<Value>, Failure> {
             None => return Ok(rows),
         }
     }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 pub(super) fn table(rows: &[Value], columns: &[&str]) -> String {

@@ -18,6 +18,8 @@ use crate::telemetry::{self, LogFormat};
 
 /// Arguments of `muster up`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Reads no configuration file: for destinations, TLS, tokens and limits run \
+                        `muster serve --config FILE` and `muster agent run` beside it.")]
 pub(super) struct Arguments {
     /// Projects, or folders of projects [default: the current folder; with --demo none].
     paths: Vec<PathBuf>,
