@@ -6,6 +6,7 @@
 mod support;
 
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -106,6 +107,57 @@ fn every_query_of_the_guides_every_panel_and_every_rule_answers_from_a_real_prom
     faults.extend(rule_faults(address));
     let names = ask(address, "group by (__name__) ({job=\"muster\"})").unwrap();
     assert!(faults.is_empty(), "{}\nknown names: {names:?}", faults.join("\n"));
+}
+
+#[test]
+fn the_shipped_configuration_reads_a_collector_behind_tls_as_far_as_its_token_goes() {
+    let Some(prometheus) = tool("MUSTER_TEST_PROMETHEUS") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let certified = rcgen::generate_simple_self_signed(vec!["collector.example.com".to_owned()]).unwrap();
+    let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    std::fs::write(&certificate, certified.cert.pem()).unwrap();
+    std::fs::write(&key, certified.signing_key.serialize_pem()).unwrap();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let options = CollectorOptions {
+        config: format!("[server.tls]\ncert_file = {certificate:?}\nkey_file = {key:?}\n"),
+        // An address that others can reach, so that a token is needed.
+        environment: vec![("MUSTER_HTTP_LISTEN".to_owned(), "0.0.0.0:0".to_owned())],
+        ..CollectorOptions::default()
+    };
+    let collector = Collector::spawn(&folder.path().join("collector"), options);
+    let shipped = dashboards::files();
+    let shipped = shipped.iter().find(|file| file.path == "prometheus/prometheus-bearer.yml").unwrap();
+    let name = "collector.example.com";
+    let text =
+        shipped.content.replace(&format!("'{name}:9464'"), &format!("'127.0.0.1:{}'", collector.http.port()));
+    // The name is not in any DNS; the certificate is judged all the same.
+    let text = text.replace("      ca_file:", &format!("      server_name: {name}\n      ca_file:"));
+    let text = text.replace("scrape_interval: 15s", "scrape_interval: 1s\n  scrape_timeout: 1s");
+    let running = [("operator", &["--operator"][..]), ("team", &["--team", "red"]), ("nobody", &[])].map(
+        |(reader, scope)| {
+            let home = folder.path().join(reader);
+            std::fs::create_dir_all(home.join("secrets")).unwrap();
+            let token = match scope {
+                [] => b"mst_agt_none".to_vec(),
+                scope => collector.command(&[&["token", "create"], scope].concat()).stdout,
+            };
+            std::fs::write(home.join("secrets/muster-token"), token.trim_ascii()).unwrap();
+            std::fs::copy(&certificate, home.join("secrets/ca.pem")).unwrap();
+            let address = free_address();
+            (address, spawn_prometheus(&prometheus, &home, &text, address))
+        },
+    );
+    let [operator, team, nobody] = running.each_ref().map(|(address, _)| *address);
+    let reads = |address, query: &str, wanted: usize| {
+        wait_until(&format!("{query} to answer"), START_MAX, || {
+            ask(address, query).is_ok_and(|answer| answer.len() == wanted)
+        });
+    };
+    reads(operator, "up{job=\"muster\"} == 1", 1);
+    reads(operator, "muster_server_agents", 2);
+    reads(team, "up{job=\"muster\"} == 1", 1);
+    reads(team, "{__name__=~\"muster_server_.*\"}", 0);
+    reads(nobody, "up{job=\"muster\"} == 0", 1);
 }
 
 /// Each in a project of its own, named after it: SQLite changes some of them as they are read.
@@ -285,7 +337,6 @@ fn start_prometheus(
     for (name, text) in rule_files() {
         std::fs::write(rules.join(name), text).unwrap();
     }
-    let config = folder.join("prometheus.yml");
     let agents: Vec<_> = agents.iter().map(|agent| format!("'{agent}'")).collect();
     let text = format!(
         "global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\nrule_files: ['{rules}/*.yml']\nscrape_configs:\n  \
@@ -296,9 +347,14 @@ fn start_prometheus(
         rules = rules.display(),
         agents = agents.join(", "),
     );
-    std::fs::write(&config, text).unwrap();
+    spawn_prometheus(program, folder, &text, listen)
+}
+
+fn spawn_prometheus(program: &Path, folder: &Path, config: &str, listen: SocketAddr) -> Process {
+    let path = folder.join("prometheus.yml");
+    std::fs::write(&path, config).unwrap();
     let mut command = Command::new(program);
-    command.arg(format!("--config.file={}", config.display()));
+    command.arg(format!("--config.file={}", path.display()));
     command.arg(format!("--storage.tsdb.path={}", folder.join("tsdb").display()));
     command.arg(format!("--web.listen-address={listen}"));
     let process = Process::spawn("prometheus", command);

@@ -81,7 +81,7 @@ fn request(panel: &Panel) -> Option<Request> {
     })
 }
 
-/// What the collector says of itself. There only where the check reads its page without a team's token.
+/// What the collector says of itself. There only where the check reads its page on loopback or with an operator's token.
 fn service() -> Vec<Value> {
     let one = |unit, query: &str| Request {
         asks: vec![if query.contains(".as_count()") {

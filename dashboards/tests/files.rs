@@ -76,6 +76,18 @@ fn the_list_of_panels_that_are_empty_by_nature_is_in_the_documentation() {
     }
 }
 
+#[test]
+fn the_documentation_names_every_file() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/dashboards.md");
+    let page = fs::read_to_string(&path).expect("the page is there");
+    for file in dashboards::files() {
+        // Files of one folder are listed after the first one by their names alone.
+        let name = file.path.rsplit('/').next().unwrap_or_default();
+        let is_named = [file.path.as_str(), name].iter().any(|name| page.contains(&format!("`{name}`")));
+        assert!(is_named, "{} is not in {}", file.path, path.display());
+    }
+}
+
 fn present(root: &Path) -> BTreeSet<PathBuf> {
     let mut found = BTreeSet::new();
     let mut folders: Vec<_> = FOLDERS.iter().map(|folder| root.join(folder)).collect();

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Files that the configurations take their secrets from.
-const SECRETS: [&str; 3] = ["ca.pem", "proxy-password", "muster-token-core"];
+const SECRETS: [&str; 3] = ["ca.pem", "proxy-password", "muster-token"];
 
 fn promtool() -> Option<PathBuf> {
     match std::env::var_os("MUSTER_TEST_PROMTOOL") {

@@ -241,7 +241,7 @@ const EVENTS: &[Column] = &[
     maybe(
         "outcome",
         Values::Word,
-        "found, fixed, dismissed; created, modified, deleted, moved; allowed, stopped, prevented; success, failure, error, skipped; modelled, measured",
+        "found, fixed, dismissed; created, modified, deleted, moved; allowed, stopped, prevented (stopped, and it would have failed in CI); success, failure, error, skipped; modelled, measured",
     ),
     maybe("reason", Values::Word, "the tool's own word for the severity or for why a push was stopped"),
     known(
@@ -255,7 +255,11 @@ const EVENTS: &[Column] = &[
         "how long the call took, how much time was saved, the event's latency, in microseconds",
     ),
     maybe("file", Values::Word, "the file, relative to the project, where file names are opted in"),
-    maybe("attributes", Values::Text, "the attributes of a log event, as a JSON object"),
+    maybe(
+        "attributes",
+        Values::Text,
+        "the attributes of a log event, or the settings of a tool, as a JSON object of at most 16 KiB",
+    ),
 ];
 
 const SESSIONS: &[Column] = &[
@@ -298,10 +302,18 @@ const USAGE: &[Column] = &[
 ];
 
 const SAMPLES: &[Column] = &[
-    known("name", Values::Word, "what was read, with its unit"),
+    known(
+        "name",
+        Values::Word,
+        "what was read, with its unit: session_status, session_iteration, session_iteration_max, session_started_time_us, sessions_live, session_phase, queue_depth, tasks_pending, tasks_in_progress, tasks_completed, tasks_failed, tasks_review, workers_active, workers_registered, active_findings_critical, active_findings_high, active_findings_medium, active_findings_low, files_watched, cost_usd, budget_limit_usd, budget_used_usd, budget_exceeded, cpu_percent, memory_bytes, disk_io_bytes, memory_total_bytes, processes, newest_data_time_us, parse_errors, rescans, records_skipped, read_errors",
+    ),
     maybe("scope", Values::Word, "of a resource: tool, worker, process_tree or machine"),
     maybe("worker", Values::Word, "whose it is"),
-    maybe("value", Values::Number, "what it read; null where the reading is a word"),
+    maybe(
+        "value",
+        Values::Number,
+        "what it read; null where the reading is a word or nothing. 0, 1, 2 of session_status: stopped, running, paused",
+    ),
     maybe("text", Values::Word, "what it read, where it is a word"),
 ];
 

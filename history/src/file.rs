@@ -75,3 +75,6 @@ pub fn read(
     let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)?.with_batch_size(BATCH_ROWS).build()?;
     Ok(reader.map(move |batch| adapt(batch?, data_set)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -279,3 +279,6 @@ fn time_us(time: WallTime) -> i64 {
 fn integer(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -4,6 +4,9 @@
 //! file while the collector runs; the collector looks at it every second and tells open streams, so that a revoked
 //! token ends its streams within 5 s (reliability.md D1). A file that cannot be read any more leaves the old tokens.
 //!
+//! A token is a team's, which speaks for its agents and reads its data, or an operator's, which reads all teams' data and
+//! the collector's own figures and is refused wherever something is sent.
+//!
 //! A peer is never told why its credential was refused. Refusals are limited by address and token id ([`guesses`]).
 
 mod file;
@@ -46,9 +49,18 @@ pub struct Credentials {
 /// What the collector knows of a token.
 #[derive(Debug, Clone)]
 struct Known {
-    team: Team,
+    scope: Scope,
     hash: TokenHash,
     is_revoked: bool,
+}
+
+/// What a token is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// Sends for this team, and reads its data.
+    Team(Team),
+    /// Reads everything, sends nothing.
+    Operator,
 }
 
 /// Who a peer is, by its credential alone.
@@ -102,24 +114,36 @@ impl Credentials {
             return if anonymous_allowed {
                 Ok(Caller { team: Team::default_team(), token: None })
             } else {
-                self.refuse(CredentialRefusal::Missing)
+                Err(self.refused(CredentialRefusal::Missing))
             };
         };
+        match self.identify(ip, header)? {
+            (Scope::Team(team), token) => Ok(Caller { team, token: Some(token) }),
+            (Scope::Operator, _) => Err(self.refused(CredentialRefusal::Operator)),
+        }
+    }
+
+    /// What the reader of a page at `ip` with this `authorization` header may see.
+    pub fn authenticate_reader(&self, ip: IpAddr, header: &[u8]) -> Result<Scope, NotAccepted> {
+        self.identify(ip, header).map(|(scope, _)| scope)
+    }
+
+    fn identify(&self, ip: IpAddr, header: &[u8]) -> Result<(Scope, TokenId), NotAccepted> {
         let text = std::str::from_utf8(header).ok().and_then(strip_bearer);
         let Some(token) = text.and_then(|text| Token::parse(text).ok()) else {
             self.guesses.count(ip, None);
-            return self.refuse(CredentialRefusal::Malformed);
+            return Err(self.refused(CredentialRefusal::Malformed));
         };
         if self.guesses.is_limited(ip, token.id()) {
-            return self.refuse(CredentialRefusal::Limited);
+            return Err(self.refused(CredentialRefusal::Limited));
         }
         let tokens = self.tokens.load();
         match tokens.get(token.id()) {
             Some(known) if known.hash.matches(&token) && !known.is_revoked => {
-                Ok(Caller { team: known.team.clone(), token: Some(token.id().clone()) })
+                Ok((known.scope.clone(), token.id().clone()))
             }
-            Some(known) if known.is_revoked => self.refuse_guess(ip, &token, CredentialRefusal::Revoked),
-            _ => self.refuse_guess(ip, &token, CredentialRefusal::Unknown),
+            Some(known) if known.is_revoked => Err(self.refuse_guess(ip, &token, CredentialRefusal::Revoked)),
+            _ => Err(self.refuse_guess(ip, &token, CredentialRefusal::Unknown)),
         }
     }
 
@@ -129,7 +153,8 @@ impl Credentials {
             None => self.anonymous_allowed,
             Some(id) => {
                 let tokens = self.tokens.load();
-                tokens.get(id).is_some_and(|known| !known.is_revoked && known.team == caller.team)
+                let scope = Scope::Team(caller.team.clone());
+                tokens.get(id).is_some_and(|known| !known.is_revoked && known.scope == scope)
             }
         }
     }
@@ -168,14 +193,14 @@ impl Credentials {
         }
     }
 
-    fn refuse_guess(&self, ip: IpAddr, token: &Token, why: CredentialRefusal) -> Result<Caller, NotAccepted> {
+    fn refuse_guess(&self, ip: IpAddr, token: &Token, why: CredentialRefusal) -> NotAccepted {
         self.guesses.count(ip, Some(token.id()));
-        self.refuse(why)
+        self.refused(why)
     }
 
-    fn refuse(&self, why: CredentialRefusal) -> Result<Caller, NotAccepted> {
+    fn refused(&self, why: CredentialRefusal) -> NotAccepted {
         self.figures.credentials_refused.add(why, 1);
-        Err(NotAccepted)
+        NotAccepted
     }
 }
 
@@ -187,7 +212,9 @@ fn strip_bearer(header: &str) -> Option<&str> {
 fn known(records: Vec<TokenRecord>) -> HashMap<TokenId, Known> {
     let known = |record: TokenRecord| {
         let is_revoked = record.revoked_us.is_some();
-        (record.id, Known { team: record.team, hash: record.sha256, is_revoked })
+        // A record without a team says that it is an operator's: the file is refused otherwise.
+        let scope = record.team.map_or(Scope::Operator, Scope::Team);
+        (record.id, Known { scope, hash: record.sha256, is_revoked })
     };
     records.into_iter().map(known).collect()
 }

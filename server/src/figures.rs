@@ -102,6 +102,8 @@ label! {
         Revoked = "revoked",
         /// Too many refusals of late.
         Limited = "limited",
+        /// An operator's, where something is sent.
+        Operator = "operator",
     }
 }
 label! {

@@ -1,8 +1,8 @@
 //! The pages: `/metrics`, `/healthz`, `/readyz`, `/api/v1/...` and `/`.
 //!
 //! On loopback, and with `insecure`, everybody may read everything. On other addresses the pages are behind TLS, and a
-//! token shows the data of its own team alone; `/healthz` and `/readyz` tell no data and need none. Only GET and HEAD
-//! are known. A connection has bounds in number, in the time to send a request, and in its whole life.
+//! token shows the data of its own team alone, or everything if it is an operator's; `/healthz` and `/readyz` tell no
+//! data and need none. Only GET and HEAD are known. A connection has bounds in number, in the time to send a request, and in its whole life.
 
 mod api;
 mod connection;
@@ -25,7 +25,7 @@ use tokio::sync::{Semaphore, watch};
 pub use connection::serve;
 
 use crate::aggregate::View;
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, Scope};
 use crate::forward::figures::Observed;
 use crate::ingest::Peer;
 use crate::telemetry::Telemetry;
@@ -118,8 +118,11 @@ impl FromRequestParts<Shared> for Reader {
         let refused = || Refused(StatusCode::UNAUTHORIZED, "credential not accepted".to_owned());
         let Some(Peer(peer)) = parts.extensions.get::<Peer>().copied() else { return Err(refused()) };
         let header = parts.headers.get(header::AUTHORIZATION).ok_or_else(refused)?;
-        let caller = pages.credentials.authenticate(peer.ip(), Some(header.as_bytes()));
-        caller.map(|caller| Reader::Team(caller.team)).map_err(|_| refused())
+        match pages.credentials.authenticate_reader(peer.ip(), header.as_bytes()) {
+            Ok(Scope::Team(team)) => Ok(Reader::Team(team)),
+            Ok(Scope::Operator) => Ok(Reader::All),
+            Err(_) => Err(refused()),
+        }
     }
 }
 

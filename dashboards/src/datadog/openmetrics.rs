@@ -82,11 +82,11 @@ fn write_instance(instance: &Instance, out: &mut String) {
         "  # {about}
   - openmetrics_endpoint: \"http://localhost:9464/metrics?\\\n{names}\"
     namespace: {namespace}
-    # A collector on another address has TLS and wants a team's token (muster token create --team core). Give https and
-    # its name above, and take the comments away here:
+    # A collector on another address has TLS and wants a token (muster token create --operator). Give https and its name
+    # above, and take the comments away here:
     # tls_ca_cert: /etc/datadog-agent/muster-ca.pem
     # auth_token:
-    #   reader: {{ type: file, path: /etc/datadog-agent/muster-token-core }}
+    #   reader: {{ type: file, path: /etc/datadog-agent/muster-token }}
     #   writer: {{ type: header, name: Authorization, value: 'Bearer <TOKEN>' }}
     # The address as a tag would be longer than Datadog allows.
     tag_by_endpoint: false

@@ -75,8 +75,9 @@ const TLS: &str = "  # A reverse proxy with a certificate in front of the collec
           environment: production
 ";
 
-const BEARER: &str = "  # A collector with TLS and tokens: a token shows the data of its own team, without the collector's own figures.
-  # One job a team; `muster token create --team core > secrets/muster-token-core`.
+const BEARER: &str = "  # A collector with TLS and tokens. An operator's token shows all teams and the collector's own figures:
+  # `muster token create --operator > secrets/muster-token`. A team's (`--team core`) shows that team alone, and the
+  # alerts about the service stay silent.
   - job_name: muster
     honor_labels: true
     scheme: https
@@ -84,7 +85,7 @@ const BEARER: &str = "  # A collector with TLS and tokens: a token shows the dat
       ca_file: secrets/ca.pem
     authorization:
       type: Bearer
-      credentials_file: secrets/muster-token-core
+      credentials_file: secrets/muster-token
     static_configs:
       - targets: ['collector.example.com:9464']
         labels:

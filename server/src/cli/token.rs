@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{Failure, print, time};
 use crate::config::{Config, Overrides};
-use crate::credentials::{TokenFile, TokenRecord};
+use crate::credentials::{Scope, TokenFile, TokenRecord};
 
 /// Arguments of `muster token`.
 #[derive(Debug, clap::Args)]
@@ -32,8 +32,11 @@ enum Command {
     /// Make a token and print it. It is shown this once.
     Create {
         /// The team that it speaks for.
+        #[arg(long, required_unless_present = "operator", conflicts_with = "operator")]
+        team: Option<Team>,
+        /// For reading: all teams' data and the collector's own figures. Nothing can be sent with it.
         #[arg(long)]
-        team: Team,
+        operator: bool,
     },
     /// List tokens, without their secrets.
     List {
@@ -54,12 +57,12 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     let data_dir = Config::load(path.as_deref(), &overrides)?.data_dir;
     let now = SystemClock::new().wall();
     match arguments.command {
-        Command::Create { team } => {
+        Command::Create { team, operator: _ } => {
             let mut random = [0; 44];
             getrandom::fill(&mut random).map_err(Failure::other)?;
             let token = Token::from_random(random);
             let file = TokenFile::edit(&data_dir).map_err(Failure::other)?;
-            file.add(&token, team, now).map_err(Failure::other)?;
+            file.add(&token, team.map_or(Scope::Operator, Scope::Team), now).map_err(Failure::other)?;
             print(&format!("{}\n", token.expose()))
         }
         Command::List { json } => {
@@ -81,6 +84,7 @@ fn as_json(records: &[TokenRecord]) -> String {
             json!({
                 "id": record.id,
                 "team": record.team,
+                "operator": record.operator,
                 "created": time(record.created_us),
                 "revoked": record.revoked_us.map(time),
             })
@@ -94,7 +98,8 @@ fn as_table(records: &[TokenRecord]) -> String {
     table.load_style(comfy_table::presets::NOTHING).set_header(["ID", "TEAM", "CREATED", "REVOKED"]);
     for record in records {
         let revoked = record.revoked_us.map_or_else(|| "-".to_owned(), time);
-        table.add_row([record.id.to_string(), record.team.to_string(), time(record.created_us), revoked]);
+        let team = record.team.as_ref().map_or_else(|| "(operator)".to_owned(), ToString::to_string);
+        table.add_row([record.id.to_string(), team, time(record.created_us), revoked]);
     }
     format!("{}\n", table.trim_fmt())
 }

@@ -1,4 +1,5 @@
-//! The token file: `{"version": 1, "tokens": [{id, team, sha256, created_us, revoked_us}]}`, readable by its owner alone.
+//! The token file: `{"version": 1, "tokens": [{id, team or operator, sha256, created_us, revoked_us}]}`, readable by its
+//! owner alone.
 //!
 //! Replaced as a whole and durably; a lock file beside it keeps two editors from losing each other's change. A file
 //! that is not valid is an error and is never written over.
@@ -14,6 +15,8 @@ use muster::credential::{Token, TokenHash, TokenId};
 use muster::ids::Team;
 use serde::{Deserialize, Serialize};
 
+use super::Scope;
+
 /// Most tokens, revoked ones included: one for each of 10,000 developers, and their replacements.
 pub const TOKENS_MAX: usize = 50_000;
 /// What as many tokens need at most.
@@ -28,8 +31,13 @@ const VERSION: u32 = 1;
 pub struct TokenRecord {
     /// Its name. Not secret.
     pub id: TokenId,
-    /// Who shows it speaks for this team.
-    pub team: Team,
+    /// Who shows it speaks for this team. `None`: it is an operator's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub team: Option<Team>,
+    /// Who shows it reads everything and speaks for nobody. Said in the file, so that a record whose team is missing is
+    /// a broken one and not an operator's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub operator: bool,
     /// SHA-256 of its text.
     pub sha256: TokenHash,
     /// When it was made, in microseconds since the epoch.
@@ -110,6 +118,9 @@ pub(super) fn read(path: &Path) -> Result<Vec<TokenRecord>, TokenFileError> {
     if content.version != VERSION {
         return Err(invalid(format!("version {} is not {VERSION}", content.version)));
     }
+    if let Some(record) = content.tokens.iter().find(|record| record.team.is_some() == record.operator) {
+        return Err(invalid(format!("token {} needs either a team or operator", record.id)));
+    }
     Ok(content.tokens)
 }
 
@@ -137,13 +148,17 @@ impl TokenFile {
     }
 
     /// Keeps a new token.
-    pub fn add(mut self, token: &Token, team: Team, now: WallTime) -> Result<(), TokenFileError> {
+    pub fn add(mut self, token: &Token, scope: Scope, now: WallTime) -> Result<(), TokenFileError> {
         if self.records.len() >= TOKENS_MAX {
             return Err(TokenFileError::Full);
         }
         let record = TokenRecord {
             id: token.id().clone(),
-            team,
+            operator: scope == Scope::Operator,
+            team: match scope {
+                Scope::Team(team) => Some(team),
+                Scope::Operator => None,
+            },
             sha256: token.hash(),
             created_us: now.0,
             revoked_us: None,

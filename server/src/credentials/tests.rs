@@ -17,7 +17,7 @@ fn open(dir: &Path, anonymous_allowed: bool) -> Arc<Credentials> {
 
 fn add(dir: &Path, token: &Token, team: &str) {
     let file = TokenFile::edit(dir).expect("free");
-    file.add(token, team.parse().expect("team"), WallTime(1)).expect("written");
+    file.add(token, Scope::Team(team.parse().expect("team")), WallTime(1)).expect("written");
 }
 
 #[test]
@@ -35,6 +35,41 @@ fn a_token_speaks_for_its_team_until_it_is_revoked() {
     assert!(changes.has_changed().expect("alive"));
     assert!(!credentials.is_valid(&caller));
     assert_eq!(credentials.authenticate(HERE, Some(bearer(&token).as_bytes())), Err(NotAccepted));
+}
+
+#[test]
+fn an_operators_token_reads_everything_and_is_refused_where_something_is_sent() {
+    let dir = tempfile::tempdir().expect("folder");
+    let (token, of_team) = (self::token(1), self::token(2));
+    let file = TokenFile::edit(dir.path()).expect("free");
+    file.add(&token, Scope::Operator, WallTime(1)).expect("written");
+    add(dir.path(), &of_team, "red");
+    // On loopback too, where nobody needs a token: one that is given must be right.
+    let credentials = open(dir.path(), true);
+    let read = |token: &Token| credentials.authenticate_reader(HERE, bearer(token).as_bytes());
+    assert_eq!(read(&token), Ok(Scope::Operator));
+    assert_eq!(read(&of_team), Ok(Scope::Team("red".parse().expect("team"))));
+    assert_eq!(credentials.authenticate(HERE, Some(bearer(&token).as_bytes())), Err(NotAccepted));
+    assert_eq!(credentials.figures.credentials_refused.value(CredentialRefusal::Operator), 1);
+    TokenFile::edit(dir.path()).expect("free").revoke(token.id().as_str(), WallTime(2)).expect("known");
+    credentials.look();
+    assert_eq!(read(&token), Err(NotAccepted));
+}
+
+#[test]
+fn a_record_that_lost_its_team_is_no_operators() {
+    let dir = tempfile::tempdir().expect("folder");
+    add(dir.path(), &token(1), "red");
+    let path = dir.path().join("tokens.json");
+    let text = std::fs::read_to_string(&path).expect("written");
+    for broken in
+        [text.replace("\"team\": \"red\",", ""), text.replace("\"team\"", "\"operator\": true, \"team\"")]
+    {
+        assert_ne!(broken, text);
+        muster::atomic_file::replace(&path, broken.as_bytes(), muster::atomic_file::Access::Owner)
+            .expect("write");
+        assert!(matches!(TokenFile::list(dir.path()), Err(TokenFileError::Invalid { .. })), "{broken}");
+    }
 }
 
 #[test]

@@ -51,7 +51,9 @@ pub(super) async fn destinations(
     reader: Reader,
 ) -> Result<Json<serde_json::Value>, Refused> {
     if reader != Reader::All {
-        let problem = "destinations are shown to the operator alone, on a loopback address".to_owned();
+        let problem =
+            "destinations are shown to operators alone: on a loopback address, or with an operator's token"
+                .to_owned();
         return Err(Refused(StatusCode::FORBIDDEN, problem));
     }
     let rows: Vec<_> = shared.pages.destinations.iter().map(Observed::row).collect();

@@ -19,7 +19,7 @@ use otlp::proto::collector_logs::{ExportLogsServiceRequest, ExportLogsServiceRes
 use otlp::proto::common::{AnyValue, any_value::Value};
 use otlp::proto::logs::{LogRecord, ResourceLogs, ScopeLogs};
 use prost::Message;
-use server::credentials::TokenFile;
+use server::credentials::{Scope, TokenFile};
 use server::serve::Server;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -114,7 +114,7 @@ fn durable(dir: &Path) -> Vec<OtlpEntry> {
 fn token(dir: &Path, team: &str) -> Token {
     let token = Token::from_random(std::array::from_fn(|n| (n as u8).wrapping_mul(5)));
     let file = TokenFile::edit(dir).expect("free");
-    file.add(&token, team.parse().expect("team"), WallTime(1)).expect("written");
+    file.add(&token, Scope::Team(team.parse().expect("team")), WallTime(1)).expect("written");
     token
 }
 

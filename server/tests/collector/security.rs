@@ -7,7 +7,7 @@ use muster::atomic_file::{Access, replace};
 use muster::clock::WallTime;
 use muster::credential::Token;
 use muster::v1::verdict::Outcome;
-use server::credentials::TokenFile;
+use server::credentials::{Scope, TokenFile};
 use server::figures::{CredentialRefusal, Reload};
 use server::serve::Server;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -20,7 +20,7 @@ use crate::support::{Agent, DANA, channel, start, wait_for_sum};
 fn token(dir: &Path, seed: u8, team: &str) -> Token {
     let token = Token::from_random(std::array::from_fn(|n| (n as u8).wrapping_mul(7).wrapping_add(seed)));
     let file = TokenFile::edit(dir).expect("free");
-    file.add(&token, team.parse().expect("team"), WallTime(1)).expect("written");
+    file.add(&token, Scope::Team(team.parse().expect("team")), WallTime(1)).expect("written");
     token
 }
 
