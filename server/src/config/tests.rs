@@ -80,7 +80,7 @@ fn a_destination_that_is_the_collector_itself_is_refused() {
     let to = |profile: &str, endpoint: &str| {
         format!("[[destination]]\nname = \"loop\"\nprofile = \"{profile}\"\nendpoint = \"{endpoint}\"\n")
     };
-    for own in ["http://localhost:4317", "http://127.0.0.1:4318", "http://0.0.0.0:9464"] {
+    for own in ["http://localhost:4317", "http://127.0.0.1:4318", "http://127.0.0.1:9464"] {
         let said = refusal(&to("otlp", own));
         assert!(said.starts_with("destination \"loop\": endpoint ") && said.contains(own), "{said}");
         assert!(said.contains("itself (server.") && said.contains("the other server"), "{said}");

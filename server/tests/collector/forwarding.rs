@@ -111,7 +111,7 @@ async fn what_comes_back_by_another_hop_goes_round_once() {
     });
     export(&server, 250).await;
     let refused =
-        "muster_destination_dropped_items_total{destination=\"loop\",signal=\"logs\",reason=\"permanent\"}";
+        "muster_destination_dropped_items_total{destination=\"loop\",reason=\"permanent\",signal=\"logs\"}";
     wait_for_sum(server.http_address, refused, 250.0).await;
     let page = get(server.http_address, "/metrics").await.text();
     assert_eq!(sum(&page, "muster_otlp_items_accepted_total{signal=\"logs\"}"), 250.0, "once");
