@@ -59,7 +59,8 @@ fn widget(panel: &Panel, layout: Value) -> Value {
         Unit::Count => "COUNT",
         Unit::Share => "PERCENTAGE",
         Unit::Seconds => "SECONDS",
-        Unit::Usd => "USD",
+        // No unit of New Relic's; the query calls its numbers so.
+        Unit::Usd => "COUNT",
     };
     json!({
         "title": panel.title,
@@ -101,7 +102,7 @@ fn nrql(panel: &Panel) -> String {
         }
         Question::Growth { family, only } => {
             let only: String = only.iter().map(|filter| format!(" AND {}", condition(filter))).collect();
-            format!("SELECT sum({family}) FROM Metric {chosen}{only}{facet}")
+            format!("SELECT sum({family}){} FROM Metric {chosen}{only}{facet}", name(panel))
         }
         Question::Share { family, part, whole } => format!(
             "SELECT filter(sum({family}), WHERE {}) / filter(sum({family}), WHERE {}) * 100 AS '%' FROM Metric \
@@ -109,7 +110,10 @@ fn nrql(panel: &Panel) -> String {
             condition(&part),
             condition(&whole)
         ),
-        Question::Sum { family } => newest_added_up(family, &chosen, panel.by),
+        Question::Sum { family } => {
+            let named = format!("sum(newest){}", name(panel));
+            newest_added_up(family, &chosen, panel.by).replacen("sum(newest)", &named, 1)
+        }
         Question::Largest { family } if panel.show == Show::Lines => {
             format!("SELECT max({family}) FROM Metric {chosen}{facet}")
         }
@@ -134,6 +138,11 @@ fn nrql(panel: &Panel) -> String {
         query.push_str(" TIMESERIES AUTO");
     }
     query
+}
+
+/// What the numbers are called where the widget cannot say it.
+fn name(panel: &Panel) -> &'static str {
+    if panel.unit == Unit::Usd { " AS 'USD'" } else { "" }
 }
 
 /// The newest reading of each series, then the sum of these.

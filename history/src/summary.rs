@@ -14,12 +14,26 @@
 //! A figure that a question leaves no sense for is absent and not 0: sessions know no worker, events no model, and only runs
 //! have a status to filter by.
 
-use muster::clock::WallTime;
-use serde::{Deserialize, Serialize};
+mod answer;
+mod cells;
+mod count;
+mod groups;
+mod quantiles;
+mod sessions;
+mod tally;
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::str::FromStr;
 
+use muster::clock::WallTime;
+use serde::{Deserialize, Serialize};
+
 use crate::query::{Filter, TimeRange};
+
+pub use quantiles::VALUES_MAX;
+pub use sessions::SESSIONS_MAX;
 
 /// Most groups that are told apart in an answer. The others are added up.
 pub const GROUPS_SHOWN_MAX: usize = 100;
