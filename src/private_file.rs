@@ -61,7 +61,7 @@ mod tests {
         use std::os::unix::fs::{PermissionsExt, chown};
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("key");
-        std::fs::write(&path, "secret")?;
+        crate::atomic_file::replace(&path, b"secret", crate::atomic_file::Access::Owner)?;
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o440))?;
         assert_eq!(loose_mode(&File::open(&path)?)?, Some(0o440));
         // Only root can give a file away.

@@ -72,6 +72,19 @@ pub(super) struct Surroundings<'a> {
     pub autonomy: Option<&'a AutonomyState>,
 }
 
+/// What a `session_start` says, and who lives then.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Start<'a> {
+    /// The process.
+    pub pid: Option<u32>,
+    /// The tool's own id of the session.
+    pub session_id: Option<&'a str>,
+    /// Whose model it runs on.
+    pub provider: &'a str,
+    /// Sessions that live now.
+    pub live: &'a [Live],
+}
+
 /// All sessions of a project.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -95,13 +108,11 @@ impl Sessions {
     pub(super) fn start(
         &mut self,
         time: WallTime,
-        pid: Option<u32>,
-        session_id: Option<&str>,
-        provider: &str,
-        live: &[Live],
+        start: Start<'_>,
         around: Surroundings<'_>,
         facts: &mut Facts,
     ) {
+        let Start { pid, session_id, provider, live } = start;
         self.last_end_us = None;
         if let Some(known) = self.open.iter_mut().find(|s| pid.is_some() && s.pid == pid) {
             let same = known.event_us.is_none_or(|event_us| time.since(WallTime(event_us)) < SAME_START);
