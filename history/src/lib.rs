@@ -7,6 +7,7 @@
 //! It promises that a row is there once whatever was killed when, that a query sees everything that was acknowledged up
 //! to now, and that the files can be read by others as they lie (docs/history.md has every column).
 
+mod cells;
 pub mod data_dir;
 pub mod dataset;
 pub mod file;
@@ -16,8 +17,9 @@ pub mod line_protocol;
 pub mod partition;
 pub mod query;
 pub mod reader;
-pub mod scan;
+pub mod readings;
 pub mod row;
+pub mod scan;
 pub mod store;
 pub mod summary;
 pub mod when;
