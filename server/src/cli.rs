@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the configuration is not valid.
 
 mod check_config;
+mod collector;
 mod dashboards;
 mod destination;
 mod metrics;

@@ -61,6 +61,7 @@ use tokio::task::JoinSet;
 use crate::config::destination::Destination;
 use client::Client;
 pub use client::ClientError;
+pub(crate) use client::trusting;
 use commit::Committer;
 use dead_letter::{DeadLetterError, DeadLetters};
 use figures::{DestinationFigures, Observed};

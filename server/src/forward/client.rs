@@ -24,6 +24,7 @@ use otlp::profile::{Answers, Compression, PerSignal, Profile, Transport};
 use tokio::time::timeout;
 
 pub(super) use connect::ConnectError;
+pub(crate) use connect::trusting;
 pub(super) use signing::SigningError;
 
 use super::answer::{self, Verdict};

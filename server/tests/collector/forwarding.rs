@@ -87,7 +87,7 @@ async fn everything_that_came_arrives_and_the_figures_add_up() {
     assert_eq!(rows["rows"][1]["delivered"]["logs"], 260);
 
     let http = server.http_address.to_string();
-    let told = muster(vec!["status".into(), "--http".into(), http]).await;
+    let told = muster(vec!["status".into(), "--server".into(), http]).await;
     let told = self::text(&told.stdout);
     assert!(told.contains("2 destinations") && told.contains("json"), "{told}");
     drop(agent);
