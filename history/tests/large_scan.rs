@@ -1,6 +1,8 @@
 //! Ten million runs in files of days: how long a scan takes, and how much memory. Run it in release, alone:
 //! `cargo test --release -p history --test large_scan -- --ignored --nocapture`
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stdout, reason = "a test")]
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -119,7 +121,6 @@ fn write_files(root: &Path) -> Folder {
         let path = FileName { partition: partition.clone(), journal, range }.path();
         let place = root.join(path.as_ref());
         std::fs::create_dir_all(place.parent().unwrap()).unwrap();
-        #[expect(clippy::disallowed_methods, reason = "a test's own folder need not survive a crash")]
         std::fs::write(place, &content).unwrap();
         let bytes = content.len() as u64;
         files.push(Arc::new(FileEntry { partition, journal, range, path, bytes, modified: WallTime(0) }));
@@ -136,7 +137,6 @@ fn memory_kb(figure: &str) -> u64 {
 
 /// Does `work`, which counts rows, and says how long it took and how much more memory there was at the most.
 fn measured(what: &str, work: impl FnOnce() -> usize) -> (Duration, u64) {
-    #[expect(clippy::disallowed_methods, reason = "no file: it resets the most that was in memory")]
     std::fs::write("/proc/self/clear_refs", "5").unwrap();
     let (clock, before) = (SystemClock::new(), memory_kb("VmRSS"));
     let rows = work();
