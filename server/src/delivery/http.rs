@@ -20,11 +20,12 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use muster::clock::Clock;
+use muster::reasons::reasons;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::Refusal;
 use crate::forward::answer::{bounded, retry_after};
-use crate::forward::client::{ConnectError, reasons, tls};
+use crate::forward::client::{ConnectError, trusting};
 use crate::forward::encode;
 use crate::forward::retry::wait;
 
@@ -86,7 +87,7 @@ impl Web {
         http.set_nodelay(true);
         http.set_connect_timeout(Some(CONNECT_TIMEOUT));
         let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls(ca_file, None)?)
+            .with_tls_config(trusting(ca_file)?.with_no_client_auth())
             .https_or_http()
             .enable_http1()
             .wrap_connector(http);

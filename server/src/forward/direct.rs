@@ -62,7 +62,7 @@ impl Direct {
             attributes.set(key, value);
         }
         Ok(Self {
-            client: Client::new(&destination, clock.clone())?,
+            client: Client::new(&destination, None, clock.clone())?,
             adapter: Adapter::new(destination.profile.0.into()),
             destination: Arc::new(destination),
             attributes,

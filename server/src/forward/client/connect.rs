@@ -10,14 +10,14 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use otlp::profile::Transport;
+use rustls::client::WantsClientCert;
 use rustls::crypto::ring;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
 use super::Body;
-use crate::config::TlsFiles;
 use crate::config::destination::Destination;
 
 pub(super) type HttpClient = Client<HttpsConnector<HttpConnector>, Body>;
@@ -61,8 +61,7 @@ pub(super) fn client(destination: &Destination) -> Result<HttpClient, ConnectErr
     http.enforce_http(false);
     http.set_nodelay(true);
     http.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    let tls = tls(destination.ca_file.as_deref(), destination.client_certificate.as_ref())?;
-    let builder = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
+    let builder = HttpsConnectorBuilder::new().with_tls_config(tls(destination)?).https_or_http();
     let is_grpc = destination.transport == Transport::Grpc;
     let connector = if is_grpc {
         builder.enable_http2().wrap_connector(http)
@@ -81,23 +80,26 @@ pub(super) fn client(destination: &Destination) -> Result<HttpClient, ConnectErr
     Ok(builder.build(connector))
 }
 
-/// How servers are known, and we to them. Without a file of authorities: the public ones.
-pub(crate) fn tls(
-    ca_file: Option<&Path>,
-    client_certificate: Option<&TlsFiles>,
-) -> Result<ClientConfig, ConnectError> {
-    let provider = Arc::new(ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    let builder = match ca_file {
-        Some(path) => builder.with_root_certificates(roots(path)?),
-        None => builder.with_webpki_roots(),
-    };
-    let Some(files) = client_certificate else { return Ok(builder.with_no_client_auth()) };
+fn tls(destination: &Destination) -> Result<ClientConfig, ConnectError> {
+    let builder = trusting(destination.ca_file.as_deref())?;
+    let Some(files) = &destination.client_certificate else { return Ok(builder.with_no_client_auth()) };
     let chain = certificates(&files.cert_file)?;
     let key_pem = Zeroizing::new(read(&files.key_file)?);
     let key = PrivateKeyDer::from_pem_slice(&key_pem)
         .map_err(|_| ConnectError::Pem { path: files.key_file.clone(), what: "private key" })?;
     Ok(builder.with_client_auth_cert(chain, key)?)
+}
+
+/// TLS that trusts the authorities in a PEM file; the public ones if none is named.
+pub(crate) fn trusting(
+    ca_file: Option<&Path>,
+) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, ConnectError> {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(match ca_file {
+        Some(path) => builder.with_root_certificates(roots(path)?),
+        None => builder.with_webpki_roots(),
+    })
 }
 
 fn roots(path: &Path) -> Result<RootCertStore, ConnectError> {
