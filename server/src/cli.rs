@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the configuration is not valid.
 
 mod check_config;
+mod collector;
 mod dashboards;
 mod destination;
 mod metrics;
@@ -16,6 +17,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use muster::reasons::reasons;
 
 use crate::config::ConfigError;
 
@@ -29,7 +31,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Collector and agent in one process on this machine: the quick start.
+    /// Collector and agent in one process on this machine: the quick start. Reads no configuration file.
     Up(up::Arguments),
     /// Run the collector.
     Serve(serve::Arguments),
@@ -94,17 +96,7 @@ impl Cli {
 impl Failure {
     /// Anything that tells itself in words, with the reasons behind it.
     pub fn other(error: impl std::error::Error) -> Self {
-        let mut words = error.to_string();
-        let mut source = error.source();
-        while let Some(inner) = source {
-            let inner_words = inner.to_string();
-            // Many errors tell their source themselves.
-            if !words.contains(&inner_words) {
-                words = format!("{words}: {inner_words}");
-            }
-            source = inner.source();
-        }
-        Self::Other(words)
+        Self::Other(reasons(&error))
     }
 
     /// The process's exit code.
