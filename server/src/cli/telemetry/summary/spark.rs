@@ -41,7 +41,7 @@ mod tests {
         assert_eq!(line(&[0, 1, 4, 7], 10), "▁▂▅█");
         assert_eq!(line(&[0, 0], 10), "▁▁");
         assert_eq!(line(&[], 10), "");
-        assert_eq!(line(&[1, 1, 2, 2, 3], 3), "▄█▇", "neighbours are added up");
+        assert_eq!(line(&[1, 1, 2, 2, 3], 3), "▅█▇", "neighbours are added up");
         assert_eq!(line(&[u64::MAX, 1], 10), "█▂");
     }
 
