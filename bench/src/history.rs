@@ -3,10 +3,11 @@
 //! A made-up [month](month) is folded and written as the collector does it: a flush every ten minutes, each day's files
 //! merged into one at the day's end. Nothing is read from or written to a disk where it is measured; time is that of
 //! the thread on a core, so that what else runs on the machine does not count. With `--out` the files are then kept in
-//! a store, as the collector keeps them, for other programs to read.
+//! a store, as the collector keeps them, for other programs to read, and the month's runs of one worker are scanned.
 
 mod month;
 mod out;
+mod scan;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -103,7 +104,7 @@ pub fn run(args: &HistoryArgs) -> anyhow::Result<()> {
         }
     }
     report.print();
-    Ok(())
+    out.iter().try_for_each(|out| scan::measure(out.store()))
 }
 
 /// Records that were appended within the same minutes.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::ensure;
 use history::file;
@@ -15,7 +16,7 @@ use super::Files;
 /// A store that is written to.
 pub struct Out {
     runtime: tokio::runtime::Runtime,
-    store: Store,
+    store: Arc<Store>,
     now: WallTime,
 }
 
@@ -30,7 +31,7 @@ impl Out {
         std::fs::create_dir_all(folder)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let store = runtime.block_on(Store::open(&Place::Local(folder.to_owned()), JOURNAL_ID))?;
-        Ok(Self { runtime, store, now: WallTime(0) })
+        Ok(Self { runtime, store: Arc::new(store), now: WallTime(0) })
     }
 
     /// Keeps a flush.
@@ -52,5 +53,10 @@ impl Out {
         let now = WallTime(self.now.0 + SETTLED_US);
         while self.runtime.block_on(self.store.compact_once(now))?.is_some() {}
         Ok(())
+    }
+
+    /// What was written.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
     }
 }

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use history::reader::History;
+use history::store::{Place, Store};
 use journal::fs::RealFs;
 use journal::stream::JournalStreamLog;
 use journal::{Journal, Retention, SlowReader, SyncMode};
@@ -17,11 +19,11 @@ use tokio::task::JoinSet;
 use super::{Adjustable, Server, StartError};
 use crate::accept::{Listener, PerIp, Permits};
 use crate::aggregate::{Folding, Settings, Source};
-use crate::config::{Config, Limits};
+use crate::config::{Config, Limits, refuse_own_doors};
 use crate::credentials::Credentials;
 use crate::figures::{Door, Figures};
 use crate::fleet::Fleet;
-use crate::forward::{self, Forwarding};
+use crate::forward::{self, Forwarder, Forwarding};
 use crate::http::{self, Pages};
 use crate::ingest::connection::{self, Routes};
 use crate::ingest::{Admission, Ingest, Registry, Shared};
@@ -51,12 +53,20 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
     };
     let (grpc_address, http_address) = (grpc.local_addr()?, pages.local_addr()?);
     let otlp_http_address = otlp.as_ref().map(TcpListener::local_addr).transpose()?;
+    let doors = [
+        ("server.grpc_listen", Some(grpc_address)),
+        ("server.http_listen", Some(http_address)),
+        ("server.otlp_http_listen", otlp_http_address),
+    ];
+    let doors: Vec<_> = doors.into_iter().filter_map(|(setting, at)| Some((setting, at?))).collect();
+    refuse_own_doors(&config.destinations, &doors)?;
     let telemetry = Telemetry::new()?;
     let figures = Arc::new(Figures::new(&telemetry.meter()));
     let credentials = Credentials::open(&config.data_dir, config.anonymous_allowed(), figures.clone())?;
     let certificate = config.tls.clone().map(Certificate::open).transpose()?;
     let (journal, log) = open_journal(&config, clock.clone()).await?;
 
+    let history = open_history(&config, &journal, &log).await;
     let fleet = Arc::new(Fleet::new());
     let folding = start_folding(&config, &journal, &log, &figures, &fleet, clock.clone()).await?;
     let forwarded = forward::Source {
@@ -84,6 +94,7 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
         credentials: credentials.clone(),
         budget: adjustable.otlp_budget.clone(),
         figures: figures.clone(),
+        forwarder: Forwarder::of(journal.id()),
         poisoned: poison.clone(),
     };
     let ingest = Ingest::new(Shared {
@@ -106,6 +117,7 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
         clock: clock.clone(),
         stop: stopping.clone(),
         destinations: forwarding.observed.clone(),
+        history,
     });
 
     let mut tasks = JoinSet::new();
@@ -218,6 +230,15 @@ async fn open_journal(
         Ok((journal, Arc::new(log)))
     })
     .await
+}
+
+/// What is read of the history. A collector without one takes events all the same.
+async fn open_history(config: &Config, journal: &Journal, log: &Arc<JournalStreamLog>) -> Option<History> {
+    let place = Place::Local(config.data_dir.join("history"));
+    let store = Store::open(&place, journal.id()).await.map_err(|error| error.to_string());
+    let opened =
+        store.and_then(|store| History::new(Arc::new(store), log.clone()).map_err(|error| error.to_string()));
+    opened.inspect_err(|error| tracing::error!(%error, "there is no history")).ok()
 }
 
 async fn start_folding(
