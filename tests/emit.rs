@@ -7,9 +7,9 @@ mod place;
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Output, Stdio};
+use std::process::{Child, Output, Stdio};
 
-use place::{Place, kill, wait};
+use place::{Place, kill};
 use rustix::process::Signal;
 
 #[test]
@@ -83,16 +83,27 @@ fn json_comes_as_an_object_an_array_or_lines_and_all_of_it_or_nothing() {
     assert_eq!((workers, said.logs.len(), said.others), (vec!["a", "b", "c", "d"], 1, 0));
 }
 
+/// A process that does not outlive a test that fails.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // One that ended is no reason to panic.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn the_next_agent_has_what_commands_spooled_and_takes_more_while_it_runs() {
     let place = Place::new();
     assert!(emit(&place, &["run", "worker=before", "status=success"], "").status.success());
     let mut agent = place.command(&["run", "--metrics-listen", "127.0.0.1:0"]);
-    let (agent, line) = {
+    let (mut agent, line) = {
         let mut child = agent.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        (child, line)
+        (Running(child), line)
     };
     let address = line.trim().strip_prefix("ready metrics=").unwrap().to_owned();
     let page = |address: &str| muster::page::get(address, "/metrics").unwrap();
@@ -102,8 +113,8 @@ fn the_next_agent_has_what_commands_spooled_and_takes_more_while_it_runs() {
     let page = page(&address);
     assert!(page.contains("agent=\"before\"") && page.contains("agent=\"while\""), "{page}");
     assert!(page.contains("muster_agent_local_requests_total{outcome=\"accepted\"} 1"), "{page}");
-    kill(&agent, Signal::TERM);
-    assert!(wait(agent).success());
+    kill(&agent.0, Signal::TERM);
+    assert!(agent.0.wait().unwrap().success());
     let said = place.said();
     let workers: Vec<_> = said.runs.iter().map(|(worker, _)| worker.as_str()).collect();
     assert_eq!(workers, ["before", "while"]);

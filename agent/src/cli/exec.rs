@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use muster::clock::SystemClock;
+use muster::reasons::reasons;
 
 use super::Failure;
 use super::emit::PlaceArgs;
@@ -50,7 +51,7 @@ pub(super) fn exec(args: &ExecArgs) -> ExitCode {
         say_plainly(&format!("{}: {error}", args.command[0].to_string_lossy()));
     }
     if let Some(Err(error)) = report.map(|report| report.end(&ended)) {
-        say(&error.to_string());
+        say(&reasons(&error));
     }
     ExitCode::from(exec::end_like(&ended.end))
 }
