@@ -27,6 +27,7 @@ pub use connection::serve;
 use crate::aggregate::View;
 use crate::credentials::{Credentials, Scope};
 use crate::forward::figures::Observed;
+use crate::history::ServedHistory;
 use crate::ingest::Peer;
 use crate::telemetry::Telemetry;
 
@@ -49,6 +50,8 @@ pub struct Pages {
     pub clock: Arc<dyn Clock>,
     /// Where telemetry is forwarded to.
     pub destinations: Vec<Observed>,
+    /// Rows of files and journal; `None` when it is off.
+    pub history: Option<Arc<ServedHistory>>,
     /// True: the collector stops.
     pub stop: watch::Receiver<bool>,
 }
@@ -84,6 +87,7 @@ pub fn router(pages: Pages) -> Router {
         .route("/api/v1/sessions", get(api::sessions))
         .route("/api/v1/runs", get(api::runs))
         .route("/api/v1/destinations", get(api::destinations))
+        .route("/api/v1/history", get(api::history_state))
         .fallback(async || Refused(StatusCode::NOT_FOUND, "no such page".to_owned()))
         .with_state(shared)
 }
@@ -99,7 +103,8 @@ async fn index(State(shared): State<Shared>) -> Response {
          <li><a href=/api/v1/agents>/api/v1/agents</a>\
          <li><a href=/api/v1/sessions>/api/v1/sessions</a>\
          <li><a href=/api/v1/runs>/api/v1/runs</a>\
-         <li><a href=/api/v1/destinations>/api/v1/destinations</a></ul></html>"
+         <li><a href=/api/v1/destinations>/api/v1/destinations</a>\
+         <li><a href=/api/v1/history>/api/v1/history</a></ul></html>"
     );
     let mut response = Html(page).into_response();
     let policy = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'");

@@ -22,6 +22,7 @@ use crate::credentials::Credentials;
 use crate::figures::{Door, Figures};
 use crate::fleet::Fleet;
 use crate::forward::{self, Forwarding};
+use crate::history::HistoryKeeping;
 use crate::http::{self, Pages};
 use crate::ingest::connection::{self, Routes};
 use crate::ingest::{Admission, Ingest, Registry, Shared};
@@ -67,6 +68,7 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
     };
     let destinations = config.destinations.clone();
     let forwarding = blocking(move || Ok(Forwarding::start(&destinations, &forwarded)?)).await?;
+    let history = HistoryKeeping::start(&config.history, &journal, &log, clock.clone())?;
     let adjustable = adjustable(&config, certificate);
     let observed = Observed {
         figures: figures.clone(),
@@ -76,6 +78,9 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
     };
     telemetry::observe(&telemetry.meter(), &observed);
     telemetry::observe_destinations(&telemetry.meter(), forwarding.observed.clone());
+    if let Some(served) = &history.served {
+        telemetry::observe_history(&telemetry.meter(), served);
+    }
 
     let (stop, stopping) = watch::channel(false);
     let (poison, poisoned) = watch::channel(None);
@@ -106,6 +111,7 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
         clock: clock.clone(),
         stop: stopping.clone(),
         destinations: forwarding.observed.clone(),
+        history: history.served.clone(),
     });
 
     let mut tasks = JoinSet::new();
@@ -146,6 +152,7 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
         journal,
         folding,
         forwarding,
+        history,
         adjustable,
         stop,
         poisoned,
