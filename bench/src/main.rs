@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 mod agent;
 mod batches;
 mod collector;
+mod history;
 mod ingest;
 mod load;
 mod otlp;
@@ -41,6 +42,8 @@ enum Command {
     OtlpBare(otlp::BareArgs),
     /// Idle collector, memory a connection, cold start on a large journal
     Collector(collector::CollectorArgs),
+    /// A made-up month as the history's files: rows a second of a core, bytes a row
+    History(history::HistoryArgs),
     /// Idle agent, lines tailed a second, time from a line to the collector's page
     Agent(agent::AgentArgs),
 }
@@ -53,6 +56,7 @@ fn main() -> anyhow::Result<()> {
         Command::Otlp(args) => otlp::run(&args),
         Command::OtlpBare(args) => otlp::run_bare(&args),
         Command::Collector(args) => collector::run(&args),
+        Command::History(args) => history::run(&args),
         Command::Agent(args) => agent::run(&args),
     }
 }

@@ -7,12 +7,16 @@
 //! The team and the UTC date are not columns of the files but folders (`team=.../date=...`, as Hive has them), which
 //! DuckDB, pandas, Polars, Spark and ClickHouse show as columns.
 
+mod reference;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
+
+pub use reference::reference_page;
 
 /// The version of the tables, under the key [`SCHEMA_VERSION_KEY`] of every file's metadata.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -322,6 +326,18 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+
+    #[test]
+    fn the_reference_page_is_what_the_tables_say() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/history.md");
+        let page = reference_page();
+        if std::env::var_os("MUSTER_BLESS").is_some() {
+            let access = muster::atomic_file::Access::Umask;
+            muster::atomic_file::replace(path.as_ref(), page.as_bytes(), access).unwrap();
+        }
+        let written = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(written == page, "{path} is not what the tables say; MUSTER_BLESS=1 writes it anew");
+    }
 
     #[test]
     fn no_data_set_has_a_column_twice_and_time_comes_first() {

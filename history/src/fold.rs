@@ -35,14 +35,14 @@ mod rows;
 mod texts;
 mod words;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use arrow_array::RecordBatch;
 use journal::Position;
 use journal::stream::{OtlpEntry, StreamEntry, StreamItem};
 use muster::batch::{BatchError, BatchView};
 use muster::clock::WallTime;
-use muster::ids::Team;
+use muster::ids::{AgentId, Epoch, StreamKey, Team};
 use muster::v1;
 use rustc_hash::FxHashMap;
 
@@ -77,6 +77,8 @@ pub enum FoldError {
 pub struct Fold {
     texts: Texts,
     origins: Origins,
+    /// Hashed with a random seed: agents choose their ids.
+    streams: HashMap<(AgentId, Epoch), [TextId; 2]>,
     teams: Vec<Team>,
     /// Folders in the order of their first row.
     folders: Vec<Folder>,
@@ -168,10 +170,9 @@ impl Fold {
         let view = BatchView::new(&batch);
         self.start(&batch);
         let team = self.team(&entry.key.team);
-        let agent = self.texts.intern(&entry.key.agent.to_string());
-        let epoch = self.texts.intern(&entry.key.epoch.to_string());
+        let stream = self.stream(&entry.key);
         for event in view.events() {
-            let origin = self.origin(&batch, event.source, [agent, epoch]);
+            let origin = self.origin(&batch, event.source, stream);
             let mut fact = Fact {
                 fold: self,
                 batch: &batch,
@@ -198,6 +199,15 @@ impl Fold {
         let cells = kinds::EventRow::otlp(entry.signal as i32, entry.items).cells();
         self.memo.folders = Default::default();
         self.push(DataSet::Events, team, Day::of(entry.appended_wall, entry.appended_wall), head, &cells);
+    }
+
+    /// The texts of an agent and its epoch.
+    fn stream(&mut self, key: &StreamKey) -> [TextId; 2] {
+        let texts = &mut self.texts;
+        *self
+            .streams
+            .entry((key.agent, key.epoch))
+            .or_insert_with(|| [texts.intern(&key.agent.to_string()), texts.intern(&key.epoch.to_string())])
     }
 
     fn start(&mut self, batch: &v1::Batch) {

@@ -7,17 +7,20 @@
 //! It promises that a row is there once whatever was killed when, that a query sees everything that was acknowledged up
 //! to now, and that the files can be read by others as they lie (docs/history.md has every column).
 
+mod cells;
 pub mod data_dir;
 pub mod dataset;
 pub mod file;
 pub mod fold;
+pub mod follow;
 pub mod format;
 pub mod line_protocol;
 pub mod partition;
 pub mod query;
 pub mod reader;
-pub mod scan;
+pub mod readings;
 pub mod row;
+pub mod scan;
 pub mod store;
 pub mod summary;
 pub mod when;

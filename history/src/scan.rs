@@ -168,7 +168,7 @@ impl Scan {
             let cut = Arc::new(Cut::take(history, std::slice::from_ref(&wanted))?);
             return Ok(Self::lying(history, wanted, cut));
         }
-        let keyed = wanted.with(&order::KEYS);
+        let keyed = wanted.ordered();
         let cut = Arc::new(Cut::take(history, std::slice::from_ref(&keyed))?);
         let reading = Reading::new(history, keyed, cut);
         Self::ordered(reading, wanted.schema, Direction::Forward, order::WINDOW_ROWS)
@@ -183,6 +183,13 @@ impl Scan {
         Self { reading, schema, state: State::Lying { files, part: None, tail } }
     }
 
+    /// The rows of `cut`, which was taken for `wanted`, by time. `wanted` must have the columns that order.
+    pub(crate) fn forward(history: &History, wanted: Wanted, cut: &Cut) -> Result<Self, ScanError> {
+        let schema = wanted.schema.clone();
+        let reading = Reading::new(history, wanted.clone(), Arc::new(cut.of(&wanted)));
+        Self::ordered(reading, schema, Direction::Forward, order::WINDOW_ROWS)
+    }
+
     /// The newest rows of `cut` first. `wanted` must have the columns that order.
     pub(crate) fn backward(
         history: &History,
@@ -190,7 +197,7 @@ impl Scan {
         cut: &Cut,
         window_rows: u64,
     ) -> Result<Self, ScanError> {
-        let keyed = wanted.with(&order::KEYS);
+        let keyed = wanted.ordered();
         let reading = Reading::new(history, keyed.clone(), Arc::new(cut.of(&keyed)));
         Self::ordered(reading, keyed.schema, Direction::Backward, window_rows)
     }

@@ -15,7 +15,6 @@
 //! have a status to filter by.
 
 mod answer;
-mod cells;
 mod count;
 mod groups;
 mod quantiles;

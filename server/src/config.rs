@@ -8,6 +8,7 @@ pub mod destination;
 mod history;
 mod keys;
 mod limits;
+mod own_door;
 mod raw;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use muster::settings::{self, UnknownKey};
 use destination::Destination;
 pub use history::{BucketSettings, HistorySettings, PlaceSettings, PlaceSettingsError};
 pub use limits::Limits;
+pub(crate) use own_door::refuse_own_doors;
 
 /// Where agents connect unless told otherwise (the port of OTLP/gRPC, which is served there as well).
 pub const GRPC_LISTEN_DEFAULT: &str = "127.0.0.1:4317";
@@ -176,6 +178,7 @@ impl Config {
         let file: raw::File = toml::from_str(text).map_err(|e| ConfigError::Syntax(e.to_string()))?;
         let config = file.validate(overrides)?;
         config.refuse_open_doors()?;
+        refuse_own_doors(&config.destinations, &config.doors())?;
         Ok(config)
     }
 
@@ -190,13 +193,7 @@ impl Config {
     }
 
     fn refuse_open_doors(&self) -> Result<(), ConfigError> {
-        let doors = [
-            ("server.grpc_listen", Some(self.grpc_listen)),
-            ("server.http_listen", Some(self.http_listen)),
-            ("server.otlp_http_listen", self.otlp_http_listen),
-        ];
-        for (setting, address) in doors {
-            let Some(address) = address else { continue };
+        for (setting, address) in self.doors() {
             if !address.ip().is_loopback() && self.tls.is_none() && !self.insecure {
                 let problem = format!(
                     "{address} can be reached by other machines, and [server.tls] is not set: set cert_file and \

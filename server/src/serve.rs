@@ -28,7 +28,7 @@ pub use reload::ReloadReport;
 
 use crate::accept::{PerIp, Permits};
 use crate::aggregate::Folding;
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::credentials::TokenFileError;
 use crate::figures::{Door, Figures, Label};
 use crate::fleet::Fleet;
@@ -117,6 +117,9 @@ pub enum StartError {
     /// The collector cannot observe itself.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
+    /// A destination is this collector, by the port that was really bound.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// A destination cannot be forwarded to.
     #[error(transparent)]
     Forward(#[from] ForwardError),

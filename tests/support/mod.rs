@@ -23,6 +23,7 @@ pub mod process;
 pub mod python;
 pub mod raw_agent;
 pub mod scrape;
+pub mod scripted_http;
 pub mod seaweed;
 
 use std::path::PathBuf;

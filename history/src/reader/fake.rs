@@ -273,6 +273,69 @@ pub(crate) fn append_events(rng: &mut fastrand::Rng, log: &FakeLog, record: usiz
     });
 }
 
+/// A batch of runs of two workers, most with a reading near their end.
+pub(crate) fn append_runs_and_samples(rng: &mut fastrand::Rng, log: &FakeLog, record: usize) {
+    let mut builder = BatchBuilder::new();
+    let identity = SourceIdentity {
+        tool: "devloop".to_owned(),
+        project: ["shop", "site"][rng.usize(..2)].to_owned(),
+        ..Default::default()
+    };
+    let source = builder.source(&identity).unwrap();
+    for _ in 0..20 {
+        let worker = builder.text(["linter", "formatter"][rng.usize(..2)]);
+        let end = START.0 + rng.u64(..HOUR_US);
+        let run = v1::RunFinished { worker, status: 1, ..Default::default() };
+        builder.push(WallTime(end), source, Kind::RunFinished(run));
+        for _ in 0..rng.u8(..3) {
+            let sample = v1::ResourceSample {
+                scope: if rng.u8(..5) == 0 { 1 } else { 2 },
+                worker,
+                cpu_percent: Some(rng.f64() * 100.0),
+                memory_bytes: rng.bool().then(|| rng.u64(..1 << 30)),
+                ..Default::default()
+            };
+            let at = end + 3_000_000 - rng.u64(..6_000_000);
+            builder.push(WallTime(at), source, Kind::ResourceSample(sample));
+        }
+    }
+    append(log, builder, AgentId::from_bytes([rng.u8(1..3); 16]), record);
+}
+
+fn append(log: &FakeLog, builder: BatchBuilder, agent: AgentId, record: usize) {
+    let sealed = builder.seal(Seq(record as u64 * 10_000 + 1)).unwrap();
+    let key = StreamKey { team: Team::default_team(), agent, epoch: Epoch::try_from(1).unwrap() };
+    log.append(|position| {
+        StreamItem::Batch(StreamEntry {
+            position,
+            appended_wall: START,
+            key,
+            seqs: sealed.seqs,
+            crc32c: sealed.crc32c,
+            bytes: sealed.bytes,
+        })
+    });
+}
+
+/// One batch with runs of so many projects, of most one run.
+pub(crate) fn append_projects(rng: &mut fastrand::Rng, log: &FakeLog, projects: usize) {
+    let mut builder = BatchBuilder::new();
+    for project in 0..projects {
+        let identity = SourceIdentity {
+            tool: "devloop".to_owned(),
+            project: format!("p{project}"),
+            ..Default::default()
+        };
+        let source = builder.source(&identity).unwrap();
+        for _ in 0..if project % 40 == 0 { 9 } else { 1 } {
+            let run =
+                v1::RunFinished { status: 1, duration_us: Some(rng.u64(..1 << 40)), ..Default::default() };
+            builder.push(START, source, Kind::RunFinished(run));
+        }
+    }
+    append(log, builder, AgentId::from_bytes([1; 16]), 0);
+}
+
 fn batch(rng: &mut fastrand::Rng, appended: WallTime) -> BatchBuilder {
     let mut builder = BatchBuilder::new();
     let tool = ["devloop", "loki", "claude"][rng.usize(..3)];
@@ -310,7 +373,7 @@ fn push(rng: &mut fastrand::Rng, builder: &mut BatchBuilder, source: SourceIndex
     let kind = match rng.u8(..10) {
         0..=3 => Kind::RunFinished(v1::RunFinished {
             worker,
-            status: rng.i32(..6),
+            status: rng.i32(0..6),
             duration_us: maybe(rng, 5_000_000),
             queued_us: maybe(rng, 500),
             session,
@@ -319,13 +382,13 @@ fn push(rng: &mut fastrand::Rng, builder: &mut BatchBuilder, source: SourceIndex
         }),
         4 => Kind::Finding(v1::Finding {
             worker,
-            severity: rng.i32(..6),
-            change: rng.i32(..5),
+            severity: rng.i32(0..6),
+            change: rng.i32(0..5),
             count,
             ..Default::default()
         }),
         5 => Kind::PushChecked(v1::PushChecked {
-            gate: rng.i32(..4),
+            gate: rng.i32(0..4),
             allowed: rng.bool(),
             ..Default::default()
         }),
@@ -342,12 +405,12 @@ fn push(rng: &mut fastrand::Rng, builder: &mut BatchBuilder, source: SourceIndex
         }),
         7 => Kind::SessionState(v1::SessionState {
             session,
-            status: rng.i32(..5),
+            status: rng.i32(0..5),
             started_time_us: maybe(rng, HOUR_US).map(|age| time.0.saturating_sub(age)),
             ..Default::default()
         }),
         8 => Kind::ResourceSample(v1::ResourceSample {
-            scope: rng.i32(..6),
+            scope: rng.i32(0..6),
             worker,
             cpu_percent: Some(rng.f64() * 100.0),
             memory_bytes: maybe(rng, 1 << 30),
@@ -355,17 +418,17 @@ fn push(rng: &mut fastrand::Rng, builder: &mut BatchBuilder, source: SourceIndex
         }),
         _ => match rng.u8(..4) {
             0 => Kind::TimeSaved(v1::TimeSaved {
-                kind: rng.i32(..4),
+                kind: rng.i32(0..4),
                 saved_us: rng.u64(..1_000_000),
                 modelled: rng.bool(),
             }),
             1 => Kind::FindingsFixed(v1::FindingsFixed { count: u64::from(count) }),
             2 => Kind::PushChecked(v1::PushChecked {
-                gate: rng.i32(..4),
+                gate: rng.i32(0..4),
                 prevented_bad_push: true,
                 ..Default::default()
             }),
-            _ => Kind::FileActivity(v1::FileActivity { change: rng.i32(..5), count, ..Default::default() }),
+            _ => Kind::FileActivity(v1::FileActivity { change: rng.i32(0..5), count, ..Default::default() }),
         },
     };
     builder.push_weighted(time, source, weight, kind);

@@ -9,8 +9,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Int32Type, Int64Type, TimestampMicrosecondType};
-use arrow_array::{Array, DictionaryArray, RecordBatch, StringArray, UInt32Array};
+use arrow_array::types::{Int64Type, TimestampMicrosecondType};
+use arrow_array::{Array, RecordBatch, UInt32Array};
 use arrow_schema::{FieldRef, Schema};
 use arrow_select::concat::concat_batches;
 use arrow_select::take::take_record_batch;
@@ -18,6 +18,7 @@ use arrow_select::take::take_record_batch;
 use super::part::GroupTimes;
 use super::wanted::{DAY_US, Span, Wanted};
 use super::{Reading, ScanError};
+use crate::cells::Words;
 use crate::partition::Day;
 use crate::store::FileEntry;
 
@@ -296,7 +297,7 @@ pub(super) fn windows(day: Span, groups: &[GroupTimes], window_rows: u64) -> Vec
     windows
 }
 
-/// The numbers of the rows in order: by time, team, agent, epoch, seq, and else as they lie.
+/// The numbers of the rows in order: by time, team, agent, epoch, seq (null before all), and else as they lie.
 fn sorted(rows: &RecordBatch) -> Vec<u32> {
     let times = rows.column(0).as_primitive::<TimestampMicrosecondType>().values();
     let mut order: Vec<u32> = (0..rows.num_rows() as u32).collect();
@@ -313,21 +314,4 @@ fn sorted(rows: &RecordBatch) -> Vec<u32> {
         })
     });
     order
-}
-
-/// A column of words; null is before all.
-struct Words<'a> {
-    keys: &'a DictionaryArray<Int32Type>,
-    values: &'a StringArray,
-}
-
-impl<'a> Words<'a> {
-    fn of(rows: &'a RecordBatch, name: &str) -> Option<Self> {
-        let keys = rows.column_by_name(name)?.as_dictionary_opt::<Int32Type>()?;
-        Some(Self { keys, values: keys.values().as_string_opt::<i32>()? })
-    }
-
-    fn get(&self, row: usize) -> Option<&'a str> {
-        self.keys.key(row).map(|key| self.values.value(key))
-    }
 }

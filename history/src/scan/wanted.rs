@@ -115,7 +115,7 @@ impl Wanted {
     }
 
     /// The same with columns more.
-    pub(super) fn with(&self, names: &[&str]) -> Self {
+    pub(crate) fn with(&self, names: &[&str]) -> Self {
         let has = |column: &Column| {
             names.contains(&column.name) || self.columns.iter().any(|own| own.name == column.name)
         };
@@ -123,6 +123,20 @@ impl Wanted {
         let more =
             Self::with_columns(self.data_set, self.span, self.team.clone(), self.equals.clone(), columns);
         Self { is_dated: self.is_dated, ..more }
+    }
+
+    /// The same with the columns that order rows.
+    pub(crate) fn ordered(&self) -> Self {
+        self.with(&super::order::KEYS)
+    }
+
+    /// The same of rows with a text in a column.
+    pub(crate) fn equal(mut self, column: &'static str, text: &str) -> Result<Self, ScanError> {
+        let data_set = self.data_set;
+        let found = data_set.columns().find(|known| known.name == column);
+        let column = found.ok_or(ScanError::NoColumn { data_set, column })?;
+        self.equals.push(Equals { column, text: text.to_owned() });
+        Ok(self)
     }
 
     /// The same without rows whose time cannot be true.
@@ -160,7 +174,7 @@ impl Wanted {
 
     /// The batch's rows with the wanted columns as today's tables have them. What it has not (an older file) is null,
     /// what is of another type (a file that another program wrote anew) is cast.
-    pub(super) fn rows(&self, team: &Team, batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    pub(crate) fn rows(&self, team: &Team, batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
         let column = |column: &&'static Column| -> Result<ArrayRef, ArrowError> {
             let wanted = column.values.data_type();
             match batch.column_by_name(column.name) {

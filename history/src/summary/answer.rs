@@ -6,16 +6,16 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use super::cells::{Integers, times};
 use super::count::{Counter, columns};
 use super::groups::{self, NAMED, OVERFLOW, UNGROUPED};
-use super::quantiles::{Distribution, Hunts};
+use super::quantiles::{Distribution, Hunts, VALUES_MAX};
 use super::sessions::SESSIONS_MAX;
 use super::tally::{Status, Tally};
 use super::{
     Before, By, Figures, GROUPS_SHOWN_MAX, Group, Others, Quantiles, RunFigures, SessionFigures, Summary,
     SummaryAsked,
 };
+use crate::cells::{Integers, times};
 use crate::dataset::DataSet;
 use crate::query::{Query, TimeRange};
 use crate::reader::History;
@@ -25,12 +25,21 @@ use muster::clock::WallTime;
 impl History {
     /// Counts what happened in a range. It reads all of it: run it in a thread of its own.
     pub fn summary(&self, asked: &SummaryAsked) -> Result<Summary, ScanError> {
-        let mut work = Work::start(self, asked)?;
-        work.count()?;
-        let shown = Shown::of(&work.now, asked.by);
-        let slots = work.quantiles(&shown)?;
-        Ok(work.answer(&shown, &slots))
+        summarise(self, asked, VALUES_MAX)
     }
+}
+
+/// The answer, with values counted one by one up to `values_max` different ones.
+pub(super) fn summarise(
+    history: &History,
+    asked: &SummaryAsked,
+    values_max: usize,
+) -> Result<Summary, ScanError> {
+    let mut work = Work::start(history, asked, values_max)?;
+    work.count()?;
+    let shown = Shown::of(&work.now, asked.by);
+    let slots = work.quantiles(&shown)?;
+    Ok(work.answer(&shown, &slots))
 }
 
 /// Which parts of the answer there are.
@@ -98,7 +107,7 @@ impl Parts {
 }
 
 impl<'a> Work<'a> {
-    fn start(history: &'a History, asked: &'a SummaryAsked) -> Result<Self, ScanError> {
+    fn start(history: &'a History, asked: &'a SummaryAsked, values_max: usize) -> Result<Self, ScanError> {
         let range = asked.range;
         let length = range.to.0.saturating_sub(range.from.0);
         let earlier = asked
@@ -123,8 +132,8 @@ impl<'a> Work<'a> {
             asked,
             wanted,
             cut,
-            now: Counter::new(range, asked.by),
-            before: earlier.map(|earlier| Counter::new(earlier, None)),
+            now: Counter::new(range, asked.by, values_max),
+            before: earlier.map(|earlier| Counter::new(earlier, None, values_max)),
             notices: Vec::new(),
         })
     }
@@ -243,31 +252,29 @@ impl<'a> Work<'a> {
 }
 
 impl Shown {
-    /// The groups with the most runs, then the most tokens and findings; of days the newest, in order.
+    /// The groups with the most runs, then by name; of days the newest, in order.
     fn of(counter: &Counter, by: Option<By>) -> Self {
         let names = &counter.groups.names;
         let mut groups: Vec<usize> = (NAMED..names.len()).collect();
         let sessions = counter.sessions.by_group();
         let has_rows = |group: &usize| {
             let tally = &counter.tallies[*group];
-            tally.has_some() || sessions.contains_key(group)
+            tally.rows > 0 || sessions.contains_key(group)
         };
         groups.retain(has_rows);
         if by == Some(By::Day) {
             groups.sort_by(|a, b| names[*b].cmp(&names[*a]));
         } else {
             groups.sort_by_cached_key(|group| {
-                let tally = &counter.tallies[*group];
-                let most = (tally.run_count(), tally.usage.tokens(), tally.findings.found);
                 // Who is not known comes after who is.
-                (Reverse(most), names[*group].is_none(), names[*group].clone())
+                (Reverse(counter.tallies[*group].run_count()), names[*group].is_none(), names[*group].clone())
             });
         }
         let mut others = groups.split_off(groups.len().min(GROUPS_SHOWN_MAX));
         if by == Some(By::Day) {
             groups.reverse();
         }
-        if counter.tallies[OVERFLOW].has_some() || sessions.contains_key(&OVERFLOW) {
+        if counter.tallies[OVERFLOW].rows > 0 || sessions.contains_key(&OVERFLOW) {
             others.push(OVERFLOW);
         }
         Self { groups, others }

@@ -3,12 +3,11 @@
 use arrow_array::RecordBatch;
 use muster::clock::WallTime;
 
-use super::cells::{Integers, Words, times};
-use super::groups::{Groups, NAMED, OVERFLOW};
-use super::quantiles::VALUES_MAX;
+use super::groups::{Groups, NAMED};
 use super::sessions::Sessions;
 use super::tally::{Status, Tally, add};
 use super::{By, POINTS_MAX, Point, Series, UsageFigures};
+use crate::cells::{Integers, Words, times};
 use crate::dataset::DataSet;
 use crate::query::TimeRange;
 
@@ -64,7 +63,8 @@ enum EventKind {
 }
 
 impl Counter {
-    pub(super) fn new(range: TimeRange, by: Option<By>) -> Self {
+    /// Counts what is in `range`, and values one by one up to `values_max` different ones.
+    pub(super) fn new(range: TimeRange, by: Option<By>, values_max: usize) -> Self {
         Self {
             range,
             groups: Groups::new(by),
@@ -72,7 +72,7 @@ impl Counter {
             sessions: Sessions::default(),
             series: series(range),
             values: 0,
-            values_max: VALUES_MAX,
+            values_max,
             is_coarse: false,
         }
     }
@@ -95,7 +95,7 @@ impl Counter {
 
     /// Whether a bound was met, so that some figures are not all.
     pub(super) fn has_overflow(&self) -> bool {
-        self.groups.is_full || self.tallies[OVERFLOW].run_count() > 0
+        self.groups.is_full
     }
 
     fn take_runs(&mut self, batch: &RecordBatch, groups: &[usize]) {
@@ -109,6 +109,7 @@ impl Counter {
             }
             let (weight, status) = (weights.weight(row), statuses.get(row));
             let tally = &mut self.tallies[groups[row]];
+            tally.rows += 1;
             add(&mut tally.runs[status as usize], weight);
             if let Some(us) = durations.get(row) {
                 self.values += usize::from(tally.duration.add(us, weight));
@@ -143,13 +144,17 @@ impl Counter {
             ["weight", "count", "duration_us"].map(|name| Integers::of(batch, name));
         for (row, time) in times(batch).iter().enumerate() {
             let kind = kinds.get(row);
-            if kind == EventKind::Other || !is_in(self.range, *time) {
+            if !is_in(self.range, *time) {
+                continue;
+            }
+            let tally = &mut self.tallies[groups[row]];
+            tally.rows += 1;
+            if kind == EventKind::Other {
                 continue;
             }
             let weight = weights.weight(row);
             let count = counts.or_zero(row).saturating_mul(weight);
             let (name, outcome) = (names.get(row), outcomes.get(row));
-            let tally = &mut self.tallies[groups[row]];
             match kind {
                 EventKind::Finding => {
                     if finding(tally, severities.get(row), outcome, count)
@@ -182,7 +187,8 @@ impl Counter {
             let weight = weights.weight(row);
             let of_row = tokens.each_ref().map(|tokens| tokens.or_zero(row).saturating_mul(weight));
             let cost = |cost: Option<u64>| cost.map(|microusd| microusd.saturating_mul(weight));
-            let usage = &mut self.tallies[groups[row]].usage;
+            let Tally { rows, usage, .. } = &mut self.tallies[groups[row]];
+            *rows += 1;
             let known = used(usage, weight, of_row, cost(reported.get(row)), cost(computed.get(row)));
             if let Some(point) = point(&mut self.series, *time) {
                 add(&mut point.cost_microusd, known);

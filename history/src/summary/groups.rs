@@ -4,7 +4,7 @@ use arrow_array::RecordBatch;
 use rustc_hash::FxHashMap;
 
 use super::By;
-use super::cells::{Words, times};
+use crate::cells::{Words, times};
 use crate::dataset::DataSet;
 
 /// Most groups that are counted apart; those that come later are the last group, without a name.

@@ -8,7 +8,7 @@ use arrow_array::{Array, RecordBatch};
 use rustc_hash::FxHashMap;
 
 use super::SessionFigures;
-use super::cells::Words;
+use crate::cells::Words;
 
 /// Most different sessions, and most pairs of a session and a group, that are told apart: about 100 bytes each.
 pub const SESSIONS_MAX: usize = 500_000;
@@ -34,7 +34,7 @@ impl Sessions {
         let words = KEY.map(|name| Words::of(batch, name));
         let started = batch.column_by_name("started_time");
         let started = started.and_then(|column| column.as_primitive_opt::<TimestampMicrosecondType>());
-        for (row, time) in super::cells::times(batch).iter().enumerate() {
+        for (row, time) in crate::cells::times(batch).iter().enumerate() {
             if !is_in(*time) {
                 continue;
             }

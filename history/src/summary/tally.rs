@@ -6,6 +6,8 @@ use super::{FindingFigures, PushFigures, TimeSavedFigures, UsageFigures};
 /// Counts of a group.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Tally {
+    /// Rows of the range, counted in a figure or not: there is such a group.
+    pub(super) rows: u64,
     /// By [`Status`].
     pub(super) runs: [u64; Status::ALL.len()],
     pub(super) duration: Distribution,
@@ -57,17 +59,9 @@ impl Tally {
         self.runs.iter().fold(0, |sum, count| sum.saturating_add(*count))
     }
 
-    /// Whether anything was counted.
-    pub(super) fn has_some(&self) -> bool {
-        self.run_count() > 0
-            || self.usage != UsageFigures::default()
-            || self.findings != FindingFigures::default()
-            || self.pushes != PushFigures::default()
-            || self.time_saved != TimeSavedFigures::default()
-    }
-
     /// Counts of both, but for the distributions.
     pub(super) fn add_counts(&mut self, other: &Self) {
+        add(&mut self.rows, other.rows);
         self.runs.iter_mut().zip(other.runs).for_each(|(sum, count)| add(sum, count));
         add_findings(&mut self.findings, &other.findings);
         add_pushes(&mut self.pushes, &other.pushes);

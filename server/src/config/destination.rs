@@ -356,7 +356,7 @@ impl RawDestination {
 }
 
 /// Headers that say how a request is made.
-const OWN_HEADERS: [&str; 9] = [
+const OWN_HEADERS: [&str; 10] = [
     "content-type",
     "content-length",
     "content-encoding",
@@ -366,6 +366,7 @@ const OWN_HEADERS: [&str; 9] = [
     "user-agent",
     "transfer-encoding",
     "connection",
+    otlp::receive::FORWARDED_BY,
 ];
 
 /// Words of `filter.severity`, with their least severity number (OpenTelemetry's log data model).

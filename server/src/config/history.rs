@@ -185,7 +185,8 @@ impl RawHistory {
         let Place::S3(_) = parsed else {
             self.refuse_bucket_keys()?;
             if !std::path::Path::new(text).is_absolute() {
-                let problem = format!("{text:?} is not absolute: it would depend on where the collector is started");
+                let problem =
+                    format!("{text:?} is not absolute: it would depend on where the collector is started");
                 return Err(invalid("history.place", problem));
             }
             return Ok(PlaceSettings::Folder(PathBuf::from(text)));
@@ -228,9 +229,10 @@ impl RawHistory {
             })),
             (None, None) if self.session_token_file.is_none() => Ok(None),
             _ => {
-                let problem = "needs secret_access_key_file as well, and the other way round; without both, AWS_* \
+                let problem =
+                    "needs secret_access_key_file as well, and the other way round; without both, AWS_* \
                                variables are read"
-                    .to_owned();
+                        .to_owned();
                 Err(ConfigError::Invalid { setting: "history.access_key_id", problem })
             }
         }

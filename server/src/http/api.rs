@@ -66,7 +66,8 @@ pub(super) async fn history_state(
     reader: Reader,
 ) -> Result<Json<serde_json::Value>, Refused> {
     if reader != Reader::All {
-        let problem = "the state of the history is shown to operators alone; rows are under /api/v1/history/runs";
+        let problem =
+            "the state of the history is shown to operators alone; rows are under /api/v1/history/runs";
         return Err(Refused(StatusCode::FORBIDDEN, problem.to_owned()));
     }
     let rows: Vec<_> = shared.pages.history.iter().map(|history| history.state()).collect();

@@ -17,11 +17,11 @@ use tokio::task::JoinSet;
 use super::{Adjustable, Server, StartError};
 use crate::accept::{Listener, PerIp, Permits};
 use crate::aggregate::{Folding, Settings, Source};
-use crate::config::{Config, Limits};
+use crate::config::{Config, Limits, refuse_own_doors};
 use crate::credentials::Credentials;
 use crate::figures::{Door, Figures};
 use crate::fleet::Fleet;
-use crate::forward::{self, Forwarding};
+use crate::forward::{self, Forwarder, Forwarding};
 use crate::history::HistoryKeeping;
 use crate::http::{self, Pages};
 use crate::ingest::connection::{self, Routes};
@@ -52,6 +52,13 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
     };
     let (grpc_address, http_address) = (grpc.local_addr()?, pages.local_addr()?);
     let otlp_http_address = otlp.as_ref().map(TcpListener::local_addr).transpose()?;
+    let doors = [
+        ("server.grpc_listen", Some(grpc_address)),
+        ("server.http_listen", Some(http_address)),
+        ("server.otlp_http_listen", otlp_http_address),
+    ];
+    let doors: Vec<_> = doors.into_iter().filter_map(|(setting, at)| Some((setting, at?))).collect();
+    refuse_own_doors(&config.destinations, &doors)?;
     let telemetry = Telemetry::new()?;
     let figures = Arc::new(Figures::new(&telemetry.meter()));
     let credentials = Credentials::open(&config.data_dir, config.anonymous_allowed(), figures.clone())?;
@@ -89,6 +96,7 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
         credentials: credentials.clone(),
         budget: adjustable.otlp_budget.clone(),
         figures: figures.clone(),
+        forwarder: Forwarder::of(journal.id()),
         poisoned: poison.clone(),
     };
     let ingest = Ingest::new(Shared {

@@ -38,12 +38,16 @@ fn counters(meter: &Meter, history: &Arc<ServedHistory>) {
         ("muster_history_compacted_files", "Files that became part of others", |f| f.files_compacted()),
         ("muster_history_expired_files", "Files that retention deleted", |f| f.files_expired()),
         ("muster_history_expired_bytes", "Bytes that retention deleted", |f| f.bytes_expired()),
-        ("muster_history_records_passed_over", "Journal records that gave no rows since they cannot be read", {
-            |f| f.records_passed_over()
-        }),
-        ("muster_history_records_missing", "Journal records that were missing when the history came to them", {
-            |f| f.records_missing()
-        }),
+        (
+            "muster_history_records_passed_over",
+            "Journal records that gave no rows since they cannot be read",
+            { |f| f.records_passed_over() },
+        ),
+        (
+            "muster_history_records_missing",
+            "Journal records that were missing when the history came to them",
+            { |f| f.records_missing() },
+        ),
     ];
     for (name, help, pick) in counters {
         let served = history.clone();
