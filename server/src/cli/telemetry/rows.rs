@@ -8,8 +8,8 @@ use history::data_dir::DataDir;
 use history::dataset::DataSet;
 use history::format::ArrowRows;
 use history::query::{Filter, Query, TimeRange};
-use history::readings::RunsWithReadings;
 use history::reader::History;
+use history::readings::RunsWithReadings;
 use history::scan::{Notice, Scan, ScanError};
 use history::summary::{Summary, SummaryAsked};
 use history::when::rfc3339;
@@ -55,8 +55,8 @@ pub(super) struct RowSource {
 
 enum Rows {
     Collector(Box<ArrowRows<Answer>>, Collector),
-    Scan(Box<Scan>, Folder),
-    WithReadings(Box<RunsWithReadings>, Folder),
+    Scan { rows: Box<Scan>, _folder: Folder },
+    WithReadings { rows: Box<RunsWithReadings>, _folder: Folder },
 }
 
 impl Folder {
@@ -79,15 +79,18 @@ impl Folder {
         };
         if asked.data_set == DataSet::Runs && asked.has_readings {
             let runs = self.history.runs_with_readings(&query).map_err(Failure::other)?;
-            return Ok(Rows::WithReadings(Box::new(runs), self.clone()));
+            return Ok(Rows::WithReadings { rows: Box::new(runs), _folder: self.clone() });
         }
         let rows = self.history.scan(&query).map_err(Failure::other)?;
-        Ok(Rows::Scan(Box::new(rows), self.clone()))
+        Ok(Rows::Scan { rows: Box::new(rows), _folder: self.clone() })
     }
 }
 
 /// Says at the end what is wrong with the rows, as a collector's answer does.
-fn told<T>(batch: Option<Result<T, ScanError>>, notices: impl Fn() -> Vec<Notice>) -> Option<Result<T, Failure>> {
+fn told<T>(
+    batch: Option<Result<T, ScanError>>,
+    notices: impl Fn() -> Vec<Notice>,
+) -> Option<Result<T, Failure>> {
     if batch.is_none() {
         notices().iter().for_each(|notice| tell(&format!("warning: {notice}")));
     }
@@ -140,11 +143,11 @@ impl Iterator for RowSource {
             Rows::Collector(rows, collector) => {
                 rows.next().map(|batch| batch.map_err(|error| collector.cut(&error)))
             }
-            Rows::Scan(rows, _) => {
+            Rows::Scan { rows, .. } => {
                 let batch = rows.next();
                 told(batch, || rows.notices().to_vec())
             }
-            Rows::WithReadings(rows, _) => {
+            Rows::WithReadings { rows, .. } => {
                 let batch = rows.next();
                 told(batch, || rows.notices())
             }
