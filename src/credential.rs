@@ -19,6 +19,8 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
+use crate::private_file;
+
 /// What every token starts with.
 pub const TOKEN_PREFIX: &str = "mst_agt_";
 
@@ -97,12 +99,14 @@ impl Token {
         Ok(Self { id: TokenId(id.to_owned()), text: text.to_owned().into() })
     }
 
-    /// Reads a token from a file that only its owner can read.
+    /// Reads a token from a file that is private ([`private_file`]).
     pub fn from_file(path: &Path) -> Result<Self, TokenError> {
         use std::io::Read;
         let io_error = |source| TokenError::Io { path: path.display().to_string(), source };
         let file = std::fs::File::open(path).map_err(io_error)?;
-        refuse_loose(&file, path).map_err(|refusal| refusal.unwrap_or_else(io_error))?;
+        if let Some(mode) = private_file::loose_mode(&file).map_err(io_error)? {
+            return Err(TokenError::LooseFile { path: path.display().to_string(), mode });
+        }
         let mut text = String::new();
         file.take(TOKEN_FILE_BYTES_MAX).read_to_string(&mut text).map_err(io_error)?;
         let token = Self::parse(&text);
@@ -155,38 +159,6 @@ impl TokenHash {
 impl fmt::Debug for TokenHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("TokenHash([REDACTED])")
-    }
-}
-
-/// `Err(None)` would be an I/O error mapped by the caller; `Err(Some)` a refusal.
-#[cfg(unix)]
-fn refuse_loose(file: &std::fs::File, path: &Path) -> Result<(), Refusal> {
-    use std::os::unix::fs::PermissionsExt;
-    let mode = file.metadata().map_err(Refusal::Io)?.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(Refusal::Loose(TokenError::LooseFile { path: path.display().to_string(), mode }));
-    }
-    Ok(())
-}
-
-#[cfg(not(unix))]
-fn refuse_loose(_file: &std::fs::File, _path: &Path) -> Result<(), Refusal> {
-    Ok(())
-}
-
-enum Refusal {
-    #[cfg_attr(not(unix), allow(dead_code, reason = "only Unix has permission bits to read"))]
-    Io(io::Error),
-    #[cfg_attr(not(unix), allow(dead_code, reason = "only Unix has permission bits to read"))]
-    Loose(TokenError),
-}
-
-impl Refusal {
-    fn unwrap_or_else(self, io_error: impl FnOnce(io::Error) -> TokenError) -> TokenError {
-        match self {
-            Refusal::Io(error) => io_error(error),
-            Refusal::Loose(refusal) => refusal,
-        }
     }
 }
 

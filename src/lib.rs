@@ -9,6 +9,8 @@ pub mod credential;
 pub mod ids;
 pub mod limits;
 pub mod page;
+pub mod private_file;
+pub mod reasons;
 pub mod settings;
 
 /// The wire contract, generated from `proto/muster/v1`; the comments there are its documentation.

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+use muster::reasons::reasons;
 use muster::settings;
 
 use crate::config::{AgentConfig, ConfigError, Overrides};
@@ -99,12 +100,12 @@ pub struct Failure {
 impl Failure {
     /// The command could not do its work.
     pub fn failed(error: impl Into<anyhow::Error>) -> Self {
-        Self { words: format!("{:#}", error.into()), code: 1 }
+        Self { words: reasons(error.into().as_ref()), code: 1 }
     }
 
     /// The command was told something wrong.
     pub fn usage(error: impl Into<anyhow::Error>) -> Self {
-        Self { words: format!("{:#}", error.into()), code: 2 }
+        Self { words: reasons(error.into().as_ref()), code: 2 }
     }
 
     /// Says it on stderr.

@@ -42,14 +42,15 @@ pub fn recorded() -> &'static [Recorded] {
 const PROJECT: &[&str] = &["environment", "team", "project"];
 const PROJECT_AGENT: &[&str] = &["environment", "team", "project", "agent"];
 
-static RECORDED: [Recorded; 22] = {
+static RECORDED: [Recorded; 23] = {
     let mut all =
         [Recorded { name: "muster_slo:availability:ratio_30d", labels: &["job", "instance", "environment"] };
-            22];
+            23];
     let by_project = [
         "devloop_slo:agent_response_time:p95_1h",
         "devloop_slo:agent_response_time:p95_5m",
         "devloop_slo:success_rate:5m",
+        "devloop_slo:success_rate:30m",
         "project:devloop_agent_runs:increase1h",
         "project:devloop_agent_runs:increase1d",
     ];

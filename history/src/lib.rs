@@ -9,9 +9,11 @@
 
 mod cells;
 pub mod data_dir;
+pub mod datadog;
 pub mod dataset;
 pub mod file;
 pub mod fold;
+pub mod follow;
 pub mod format;
 pub mod line_protocol;
 pub mod partition;

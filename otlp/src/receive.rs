@@ -47,6 +47,8 @@ pub use refusal::Refusal;
 use crate::Signal;
 pub use crate::wire::Tally;
 
+/// A header that a collector of Muster puts on what it forwards: its name. Nobody else sends it.
+pub const FORWARDED_BY: &str = "muster-forwarded-by";
 /// Largest request, compressed or not, unless told otherwise: what OTLP recommends since 1.11.0.
 pub const REQUEST_BYTES_MAX_DEFAULT: usize = 64 << 20;
 /// From the end of a request's head to the end of its body.

@@ -3,11 +3,13 @@
 //! Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the configuration is not valid.
 
 mod check_config;
+mod collector;
 mod dashboards;
 mod destination;
 mod metrics;
 mod serve;
 mod status;
+mod telemetry;
 mod token;
 mod up;
 
@@ -15,6 +17,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use muster::reasons::reasons;
 
 use crate::config::ConfigError;
 
@@ -28,7 +31,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Collector and agent in one process on this machine: the quick start.
+    /// Collector and agent in one process on this machine: the quick start. Reads no configuration file.
     Up(up::Arguments),
     /// Run the collector.
     Serve(serve::Arguments),
@@ -39,6 +42,8 @@ enum Command {
     Status(status::Arguments),
     /// Print the metrics page of a running collector or agent.
     Metrics(metrics::Arguments),
+    /// What happened: export it, sum it up, show the newest.
+    Telemetry(telemetry::Arguments),
     /// Make, list and revoke the credentials of teams.
     Token(token::Arguments),
     /// The dashboards, rules and alerts that belong to Muster.
@@ -60,6 +65,9 @@ pub enum Failure {
     /// The configuration is not valid.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// What was asked for makes no sense, in words.
+    #[error("{0}")]
+    Usage(String),
     /// Anything else, in words.
     #[error("{0}")]
     Other(String),
@@ -74,6 +82,7 @@ impl Cli {
             Command::Agent(command) => return Ok(agent::cli::execute(command)),
             Command::Status(arguments) => status::run(&arguments),
             Command::Metrics(arguments) => metrics::run(&arguments),
+            Command::Telemetry(arguments) => telemetry::run(arguments),
             Command::Token(arguments) => token::run(arguments),
             Command::Dashboards(arguments) => dashboards::run(&arguments),
             Command::Destination(arguments) => destination::run(arguments),
@@ -87,23 +96,14 @@ impl Cli {
 impl Failure {
     /// Anything that tells itself in words, with the reasons behind it.
     pub fn other(error: impl std::error::Error) -> Self {
-        let mut words = error.to_string();
-        let mut source = error.source();
-        while let Some(inner) = source {
-            let inner_words = inner.to_string();
-            // Many errors tell their source themselves.
-            if !words.contains(&inner_words) {
-                words = format!("{words}: {inner_words}");
-            }
-            source = inner.source();
-        }
-        Self::Other(words)
+        Self::Other(reasons(&error))
     }
 
     /// The process's exit code.
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Failure::Config(_) => ExitCode::from(3),
+            Failure::Usage(_) => ExitCode::from(2),
             Failure::Other(_) => ExitCode::FAILURE,
         }
     }

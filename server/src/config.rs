@@ -5,8 +5,10 @@
 //! rest of the program may see: every value in it has been checked. An invalid file touches nothing.
 
 pub mod destination;
+mod history;
 mod keys;
 mod limits;
+mod own_door;
 mod raw;
 #[cfg(test)]
 mod tests;
@@ -19,7 +21,9 @@ use std::time::Duration;
 use muster::settings::{self, UnknownKey};
 
 use destination::Destination;
+pub use history::{BucketSettings, HistorySettings, PlaceSettings, PlaceSettingsError};
 pub use limits::Limits;
+pub(crate) use own_door::refuse_own_doors;
 
 /// Where agents connect unless told otherwise (the port of OTLP/gRPC, which is served there as well).
 pub const GRPC_LISTEN_DEFAULT: &str = "127.0.0.1:4317";
@@ -50,6 +54,8 @@ pub struct Config {
     pub limits: Limits,
     /// How the journal is kept.
     pub journal: JournalSettings,
+    /// How the history is kept.
+    pub history: HistorySettings,
     /// Where telemetry is forwarded to.
     pub destinations: Vec<Destination>,
     /// Sections that other parts of the program own, as they stand in the file.
@@ -82,13 +88,11 @@ pub struct JournalSettings {
     pub unsafe_no_sync: bool,
 }
 
-/// Sections that the agent and the history read themselves.
+/// Sections that others read themselves.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct OtherSections {
     /// `[agent]`.
     pub agent: Option<toml::Value>,
-    /// `[history]`.
-    pub history: Option<toml::Value>,
 }
 
 impl Eq for OtherSections {}
@@ -174,6 +178,7 @@ impl Config {
         let file: raw::File = toml::from_str(text).map_err(|e| ConfigError::Syntax(e.to_string()))?;
         let config = file.validate(overrides)?;
         config.refuse_open_doors()?;
+        refuse_own_doors(&config.destinations, &config.doors())?;
         Ok(config)
     }
 
@@ -188,13 +193,7 @@ impl Config {
     }
 
     fn refuse_open_doors(&self) -> Result<(), ConfigError> {
-        let doors = [
-            ("server.grpc_listen", Some(self.grpc_listen)),
-            ("server.http_listen", Some(self.http_listen)),
-            ("server.otlp_http_listen", self.otlp_http_listen),
-        ];
-        for (setting, address) in doors {
-            let Some(address) = address else { continue };
+        for (setting, address) in self.doors() {
             if !address.ip().is_loopback() && self.tls.is_none() && !self.insecure {
                 let problem = format!(
                     "{address} can be reached by other machines, and [server.tls] is not set: set cert_file and \

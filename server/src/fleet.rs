@@ -107,6 +107,10 @@ impl Fleet {
         agent.user = bounded(&hello.user);
         agent.os = bounded(&hello.os);
         agent.version = bounded(&hello.agent_version);
+        if agent.epoch != key.epoch.get() {
+            // Numbers begin anew.
+            agent.aggregated_seq = 0;
+        }
         agent.epoch = key.epoch.get();
         agent.instance = hello.instance;
         agent.last_seq = hello.last_seq;
@@ -133,6 +137,7 @@ impl Fleet {
         agent.spool_events = heartbeat.spool_events;
         agent.events_spooled = heartbeat.events_spooled;
         agent.memory_bytes = heartbeat.memory_bytes;
+        agent.last_seq = agent.last_seq.max(heartbeat.last_seq);
         let dropped = heartbeat.dropped.iter().take(DROP_REASONS_MAX);
         agent.dropped = dropped.map(|d| (bounded(&d.reason), d.events)).collect();
     }
@@ -147,7 +152,12 @@ impl Fleet {
     pub fn agents(&self, selection: &Selection) -> Page<Agent> {
         let state = self.state.lock();
         let rows = state.agents.values().filter(|agent| selection.takes_team(&agent.team));
-        Page::of(rows, selection, |agent| Cursor::text(&[agent.team.as_str(), &agent.agent.to_string()]))
+        let cursor = |agent: &Agent| Cursor::text(&[agent.team.as_str(), &agent.agent.to_string()]);
+        let mut page = Page::of(rows, selection, cursor);
+        for agent in &mut page.rows {
+            agent.lag_events = agent.last_seq.saturating_sub(agent.aggregated_seq);
+        }
+        page
     }
 
     /// Sessions by team, agent, tool, project and name.

@@ -24,14 +24,16 @@
 //! | bytes of requests that wait or are out, 8 MiB | the reader waits |
 //! | dead letters, 64 MiB | the oldest go, counted |
 
-mod answer;
-mod client;
+pub(crate) mod answer;
+pub(crate) mod client;
 mod commit;
 mod cut;
 pub mod dead_letter;
-mod encode;
+pub(crate) mod direct;
+pub(crate) mod encode;
 pub mod figures;
 mod filter;
+mod forwarder;
 mod kept;
 mod lane;
 mod own_metrics;
@@ -39,7 +41,7 @@ mod pipeline;
 mod prepare;
 pub mod probe;
 mod reader;
-mod retry;
+pub(crate) mod retry;
 #[cfg(test)]
 mod tests;
 mod window;
@@ -60,9 +62,11 @@ use tokio::task::JoinSet;
 use crate::config::destination::Destination;
 use client::Client;
 pub use client::ClientError;
+pub(crate) use client::trusting;
 use commit::Committer;
 use dead_letter::{DeadLetterError, DeadLetters};
 use figures::{DestinationFigures, Observed};
+pub use forwarder::{FORWARDED_BY, Forwarder};
 use lane::{Lane, Orders};
 use pipeline::Pipeline;
 use prepare::Preparer;
@@ -157,7 +161,8 @@ impl Forwarding {
         source: &Source,
         stop: watch::Receiver<bool>,
     ) -> Result<(), ForwardProblem> {
-        let client = Client::new(destination, source.clock.clone())?;
+        let client =
+            Client::new(destination, Some(&Forwarder::of(source.journal.id())), source.clock.clone())?;
         let folder = folder_of(&source.data_dir, &destination.name);
         let cursor = open_cursor(destination, &source.journal, &folder)?;
         let state_cursor = open_state_cursor(destination, &source.journal, &folder, &cursor)?;

@@ -9,6 +9,7 @@
 //! | a request that fits into a record | one record |
 //! | a larger one | parts in groups ([`GROUP_BYTES_MAX`]): after a crash a group is there or is not |
 //! | an item that fits into no record | rejected, counted, told as partial success; the rest is taken |
+//! | a request that this collector forwarded itself | invalid: it is dropped where it came from, and goes round no more |
 //! | journal full, disk full | overloaded: the client comes again |
 //! | journal poisoned | unavailable, and the collector stops |
 //!
@@ -35,6 +36,7 @@ pub use store::GROUP_BYTES_MAX;
 
 use crate::credentials::{Caller, Credentials};
 use crate::figures::Figures;
+use crate::forward::Forwarder;
 use crate::ingest::{Peer, spread};
 
 /// Both of OTLP's protocols before the collector's journal.
@@ -51,6 +53,8 @@ pub struct Shared {
     pub budget: Arc<Budget>,
     /// Counters.
     pub figures: Arc<Figures>,
+    /// This collector's name on what it forwards.
+    pub forwarder: Forwarder,
     /// Told once when the log is poisoned.
     pub poisoned: watch::Sender<Option<String>>,
 }
@@ -77,6 +81,12 @@ impl Intake for OtlpIntake {
             Some(Peer(peer)) => peer.ip(),
             None => return Err(Refusal::Internal),
         };
+        if self.shared.forwarder.has_sent(&head.headers) {
+            tracing::debug!(%peer, "a request of this collector came back");
+            let said = "this collector forwarded the request itself: a destination of it leads back here; \
+                        check the endpoints of its [[destination]] sections";
+            return Err(Refusal::Invalid(said.to_owned()));
+        }
         let header = head.headers.get(AUTHORIZATION).map(|value| value.as_bytes());
         let caller = self.shared.credentials.authenticate_at(peer, header, self.anonymous_allowed);
         caller.map_err(|_| {

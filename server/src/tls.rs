@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
+use muster::private_file;
 use parking_lot::Mutex;
 use rustls::crypto::ring;
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -185,17 +186,12 @@ fn zeroize_on_drop(bytes: Vec<u8>) -> zeroize::Zeroizing<Vec<u8>> {
     zeroize::Zeroizing::new(bytes)
 }
 
-#[cfg(unix)]
 fn refuse_loose(file: &File, path: &Path) -> Result<(), TlsError> {
-    use std::os::unix::fs::PermissionsExt;
-    let metadata = file.metadata().map_err(|source| TlsError::Io { path: path.to_owned(), source })?;
-    let mode = metadata.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 { Err(TlsError::LooseKey { path: path.to_owned(), mode }) } else { Ok(()) }
-}
-
-#[cfg(not(unix))]
-fn refuse_loose(_file: &File, _path: &Path) -> Result<(), TlsError> {
-    Ok(())
+    let loose = private_file::loose_mode(file);
+    match loose.map_err(|source| TlsError::Io { path: path.to_owned(), source })? {
+        Some(mode) => Err(TlsError::LooseKey { path: path.to_owned(), mode }),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -51,6 +51,12 @@ pub(super) fn metrics(args: &MetricsArgs) -> Result<ExitCode, Failure> {
     let Some(pattern) = &args.pattern else { return print(&body) };
     let lines: String =
         body.lines().filter(|line| line.contains(pattern.as_str())).map(|l| format!("{l}\n")).collect();
+    if lines.is_empty() {
+        return Err(Failure::failed(anyhow::anyhow!(
+            "no line of {}/metrics contains {pattern:?}",
+            args.page.page
+        )));
+    }
     print(&lines)
 }
 
@@ -72,7 +78,7 @@ fn in_words(status: &serde_json::Value) -> String {
         (
             "events",
             format!(
-                "{} spooled, {} acknowledged, {} queued",
+                "{} spooled and {} acknowledged since its start, {} queued",
                 number("/events/spooled"),
                 number("/events/acked"),
                 number("/events/queued")

@@ -16,7 +16,7 @@ use http::{Uri, header};
 use metrics::Applied;
 use muster::ids::AgentId;
 use otlp::Signal;
-use otlp::receive::{Accepted, Budget, Intake, Outcome, Payload, Refusal, Room, Transport};
+use otlp::receive::{Accepted, Budget, FORWARDED_BY, Intake, Outcome, Payload, Refusal, Room, Transport};
 
 use super::figures::OtlpCounters;
 use super::origin::Origins;
@@ -111,6 +111,11 @@ impl Intake for SpoolIntake {
     type Caller = ();
 
     fn authenticate(&self, head: &Parts) -> Result<(), Refusal> {
+        if head.headers.contains_key(FORWARDED_BY) {
+            let said = "a collector forwarded this request, and this agent would send it back to one: \
+                        an agent takes what tools of its machine send";
+            return Err(Refusal::Invalid(said.to_owned()));
+        }
         match head.headers.get(header::ORIGIN) {
             Some(origin) if !is_local(origin.to_str().unwrap_or_default()) => Err(Refusal::Unauthenticated),
             _ => Ok(()),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use muster::credential::{Token, TokenError};
+use muster::reasons::plainly;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Uri};
 
@@ -119,5 +120,5 @@ fn innermost(error: &dyn std::error::Error) -> String {
     while let Some(source) = inner.source() {
         inner = source;
     }
-    inner.to_string()
+    plainly(inner.to_string())
 }

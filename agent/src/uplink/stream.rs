@@ -376,6 +376,7 @@ async fn heartbeat(spool: &SharedSpool) -> v1::Heartbeat {
             .iter()
             .map(|(reason, events)| v1::Dropped { reason: reason.to_owned(), events })
             .collect(),
+        last_seq: spool.last_seq().0,
         memory_bytes: crate::processes::own_usage().map_or(0, |usage| usage.resident_bytes),
     }
 }

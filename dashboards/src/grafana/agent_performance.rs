@@ -43,10 +43,10 @@ fn queue() -> Panel {
         PanelKind::Gauge,
         "Queue depth",
         Unit::Number,
-        "Events that wait for each agent now. DevLoop keeps no count of its own: this is what is stored and not yet \
+        "Events that wait for each agent now, in the project where most do. DevLoop keeps no count of its own: this is what is stored and not yet \
          processed. The service level is 50 at most.",
     )
-    .query("{{agent}}", "sum by (agent) (devloop_agent_queue_depth{@})")
+    .query("{{agent}}", "max by (agent) (devloop_agent_queue_depth{@})")
     .range(0.0, 50.0)
     .thresholds(palette::QUEUE)
     .size(12, 8)

@@ -9,9 +9,10 @@ pub(super) fn share(by: &str, part: &str, whole: &str, window: &str) -> String {
 }
 
 /// The quantile `q` of the histogram `family` with its selector, for each `by`, which may be empty.
+/// Where nothing happened there is none: a rate of nothing gives NaN, which is not at least 0.
 pub(super) fn quantile(q: &str, by: &str, family: &str, selector: &str, window: &str) -> String {
     let by = if by.is_empty() { "le".to_owned() } else { format!("{by}, le") };
-    format!("histogram_quantile({q}, sum by ({by}) (rate({family}_bucket{{{selector}}}[{window}])))")
+    format!("histogram_quantile({q}, sum by ({by}) (rate({family}_bucket{{{selector}}}[{window}]))) >= 0")
 }
 
 /// The mean of the histogram `family` with its selector, for each `by`.

@@ -67,7 +67,7 @@ fn table() -> Panel {
     .column("Success rate", Unit::Share, expressions::share(by, SUCCEEDED, DID_SOMETHING, "1d"))
     .column_thresholds(palette::SUCCESS)
     .column("P95", Unit::Seconds, expressions::quantile("0.95", by, DURATION, "@tool", "1d"))
-    .column("Waiting", Unit::Number, format!("sum by ({by}) (muster_queue_depth{{@tool}})"))
+    .column("Waiting", Unit::Number, format!("max by ({by}) (muster_queue_depth{{@tool}})"))
     .column_thresholds(palette::QUEUE)
 }
 
@@ -110,9 +110,9 @@ fn queue() -> Panel {
         PanelKind::Lines,
         "Queue depth",
         Unit::Number,
-        "Causes that wait for each agent; 50 is the level not to pass.",
+        "Causes that wait for each agent, in the project where most do; 50 is the level not to pass.",
     )
-    .query("{{tool}} {{agent}}", "sum by (tool, agent) (muster_queue_depth{@tool})")
+    .query("{{tool}} {{agent}}", "max by (tool, agent) (muster_queue_depth{@tool})")
     .thresholds(palette::QUEUE)
 }
 

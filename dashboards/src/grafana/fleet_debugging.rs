@@ -333,7 +333,11 @@ fn destinations() -> Panel {
     .column_thresholds(palette::BEHIND)
     .column("Delivered", Unit::Count, sum("delivered_items_total"))
     .column("Filtered", Unit::Count, sum("filtered_items_total"))
-    .column("Dropped", Unit::Count, sum("dropped_items_total"))
+    .column(
+        "Lost",
+        Unit::Count,
+        "sum by (destination) (muster_destination_dropped_items_total{reason!~\"baseline|merged|no_value\"})",
+    )
     .column_thresholds(palette::NONE_ALLOWED)
     .empty_by_nature(NO_DESTINATION)
     .size(24, 7)
@@ -355,7 +359,7 @@ fn dropped() -> Panel {
         "Dropped on the way out",
         Unit::Number,
         "Items that a destination will not get, in the 5 minutes before each point, by reason. Refused requests are kept as \
-         dead letters.",
+         dead letters. baseline, merged and no_value are no loss: what they said is in other points.",
     )
     .query(
         "{{destination}} {{signal}} {{reason}}",
@@ -366,20 +370,14 @@ fn dropped() -> Panel {
 }
 
 fn conservation() -> Panel {
-    let sum = |name: &str| format!("sum by (destination, signal) (muster_destination_{name})");
-    let accepted = sum("accepted_items_total");
-    let gone = format!("({} or 0 * {accepted})", sum("dropped_items_total"));
     Panel::new(
         PanelKind::Lines,
-        "Unaccounted items",
+        "Items on their way",
         Unit::Number,
-        "Accepted minus delivered, dropped and on their way. It is 0: a line that stays elsewhere is a defect of Muster.",
+        "Accepted for a destination and neither delivered nor dropped. It follows what waits and comes back to 0: what stays \
+         while no record waits is lost by a defect of Muster.",
     )
-    .query(
-        "{{destination}} {{signal}}",
-        format!("{accepted} - {} - {gone} - {}", sum("delivered_items_total"), sum("pending_items")),
-    )
-    .thresholds(palette::NONE_ALLOWED)
+    .query("{{destination}} {{signal}}", "sum by (destination, signal) (muster_destination_pending_items)")
     .empty_by_nature(NO_DESTINATION)
     .size(8, 8)
 }

@@ -38,7 +38,7 @@ pub(super) fn render(dashboard: &Dashboard) -> String {
         "tags": tags,
         "templating": { "list": variables },
         "time": { "from": dashboard.from, "to": "now" },
-        "timepicker": {},
+        "timepicker": { "refresh_intervals": ["5s", "15s", "1m", "5m", "1h"] },
         "timezone": "browser",
         "title": dashboard.title,
         "uid": dashboard.uid,
@@ -156,7 +156,11 @@ fn plugin(kind: PanelKind) -> &'static str {
 }
 
 fn target(kind: PanelKind, query: &Query, index: usize) -> Value {
-    let is_instant = matches!(kind, PanelKind::Bars | PanelKind::Gauge | PanelKind::Pie | PanelKind::Table);
+    let is_instant = matches!(
+        kind,
+        // What is now: the last value of a range would be that of something that has ended since.
+        PanelKind::Stat | PanelKind::Bars | PanelKind::Gauge | PanelKind::Pie | PanelKind::Table
+    );
     let format = match kind {
         PanelKind::Table => "table",
         PanelKind::Heatmap => "heatmap",
@@ -240,7 +244,7 @@ fn options(panel: &Panel) -> Value {
     match panel.kind {
         PanelKind::Stat => json!({
             "colorMode": if panel.mappings.is_empty() { "value" } else { "background" },
-            "graphMode": if panel.mappings.is_empty() { "area" } else { "none" },
+            "graphMode": "none",
             "justifyMode": "auto", "orientation": "auto", "percentChangeColorMode": "standard", "reduceOptions": last,
             "showPercentChange": false, "textMode": "auto", "wideLayout": true,
         }),

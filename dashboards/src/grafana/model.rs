@@ -88,7 +88,7 @@ pub struct Panel {
 /// How a panel shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PanelKind {
-    /// One large number a series.
+    /// One large number a series, as it is now.
     Stat,
     /// A dial a series.
     Gauge,

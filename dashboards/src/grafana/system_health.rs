@@ -96,7 +96,7 @@ fn table() -> Panel {
     .column("Runs", Unit::Number, "round(sum by (agent) (increase(devloop_agent_runs_total{@}[1d])))")
     .column("Success rate", Unit::Share, success)
     .column_thresholds(palette::SUCCESS)
-    .column("Queue depth", Unit::Number, "sum by (agent) (devloop_agent_queue_depth{@})")
+    .column("Queue depth", Unit::Number, "max by (agent) (devloop_agent_queue_depth{@})")
     .column_thresholds(palette::QUEUE)
 }
 

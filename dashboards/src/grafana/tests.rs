@@ -178,6 +178,37 @@ fn ids_are_unique_and_no_panel_lies_on_another() {
     }
 }
 
+#[test]
+fn a_number_without_a_history_is_what_is_now() {
+    let mut seen = 0;
+    for file in files().iter().filter(|file| file.path.ends_with(".json")) {
+        let page: serde_json::Value = serde_json::from_str(&file.content).expect("JSON");
+        for panel in page["panels"].as_array().expect("panels") {
+            let is_now = ["stat", "gauge", "bargauge", "piechart", "table"]
+                .contains(&panel["type"].as_str().unwrap_or_default());
+            for target in panel["targets"].as_array().into_iter().flatten() {
+                assert_eq!(target["instant"], is_now, "{}: {}", file.path, panel["title"]);
+                assert_eq!(target["range"], !is_now, "{}: {}", file.path, panel["title"]);
+            }
+            if panel["type"] == "stat" {
+                assert_eq!(panel["options"]["graphMode"], "none", "{}: {}", file.path, panel["title"]);
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen >= 20, "{seen}");
+}
+
+#[test]
+fn a_quantile_of_nothing_is_no_line_and_no_queue_is_summed_against_a_limit() {
+    for query in panel_queries() {
+        let expression = &query.expression;
+        assert!(!expression.contains("histogram_quantile") || expression.ends_with(">= 0"), "{expression}");
+        let is_sum = expression.starts_with("sum") && expression.contains("_queue_depth{");
+        assert!(!is_sum, "{}, {}: {expression}", query.dashboard, query.panel);
+    }
+}
+
 fn legend_labels(legend: &str) -> impl Iterator<Item = &str> {
     legend.split("{{").skip(1).filter_map(|rest| rest.split_once("}}")).map(|(label, _)| label)
 }

@@ -159,6 +159,16 @@ fn records() -> Vec<Rule> {
             runs("production", "9+0x20", "1+0x20"),
         ),
         record(
+            "devloop_slo:success_rate:30m",
+            success_share(BY, "30m"),
+            // A burst every seven minutes: a window of five has none of them at times.
+            runs("production", "0x6 9x6 18x6 27x6 36x6 45x6", "0x6 1x6 2x6 3x6 4x6 5x6"),
+            "34m",
+            summed(),
+            "0.9",
+            runs("production", "9+0x40", "1+0x40"),
+        ),
+        record(
             "devloop_agent_success_rate:5m",
             success_share(BY_AGENT, "5m"),
             // Nothing ever succeeded: 0, not nothing.
@@ -245,7 +255,7 @@ fn success_rate(level: &Level) -> Rule {
         severity: Severity::Critical,
         hold: "15m",
         expr: format!(
-            "devloop_slo:success_rate:5m{{{}}} < {}\nand\nproject:devloop_agent_runs:increase1h >= {RUNS_MIN}",
+            "devloop_slo:success_rate:30m{{{}}} < {}\nand\nproject:devloop_agent_runs:increase1h >= {RUNS_MIN}",
             level.selector, level.success
         ),
         labels: vec![("objective", format!("{}: {} succeed", level.name, level.success_text))],
@@ -265,20 +275,23 @@ fn success_rate(level: &Level) -> Rule {
         quiet: runs(level.environment, "0x20 1x10 2x10", "0x18 1x10 2x12"),
         more: Vec::new(),
     });
-    rule.but_not_for(runs(level.environment, level.failing.2[0], level.failing.2[1]))
+    let rule = rule.but_not_for(runs(level.environment, level.failing.2[0], level.failing.2[1]));
+    // Six runs every seven minutes, of which two fail: between them five minutes are empty.
+    let in_bursts = runs(level.environment, "0x6 4x6 8x6 12x6 16x6 20x6", "0x6 2x6 4x6 6x6 8x6 10x6");
+    rule.and_for(in_bursts, "66.67%")
 }
 
 fn memory(level: &Level, limit: &str) -> Rule {
-    let series = of_project_in(level.environment, MEMORY, "");
     let labels = project_labels().into_iter().map(|(key, value)| match key {
         "environment" => (key, level.environment),
         _ => (key, value),
     });
-    Rule::Alert(Alert {
+    let given = |values, runs| measured(level.environment, MEMORY, values, runs);
+    let rule = Rule::Alert(Alert {
         name: "DevLoopMemorySLOViolation",
         severity: Severity::Warning,
         hold: "10m",
-        expr: format!("{MEMORY}{{{}}} > {limit}", level.selector),
+        expr: while_runs(&format!("{MEMORY}{{{}}} > {limit}", level.selector)),
         labels: vec![("objective", format!("{}: under {limit} MiB", level.name))],
         summary: "DevLoop uses more memory than its SLO ({{ $value | printf \"%.0f\" }} MiB)",
         description: format!(
@@ -286,15 +299,19 @@ fn memory(level: &Level, limit: &str) -> Rule {
              {{{{ $value | printf \"%.0f\" }}}} MiB. The service level is {limit} MiB."
         ),
         fires: Firing {
-            given: vec![(series.clone(), level.heavy[0])],
+            given: given(level.heavy[0], "0+1x30"),
             at: "20m",
             labels: labels.collect(),
             value: level.heavy[1],
         },
-        quiet: vec![(series, level.heavy[2])],
+        quiet: given(level.heavy[2], "0+1x30"),
         more: Vec::new(),
-    })
+    });
+    rule.but_not_for(given(level.heavy[0], "0+1x5 5x25"))
 }
+
+/// Where the thresholds hold. Development is held to its own level, which allows more.
+const NOT_DEVELOPMENT: &str = "environment!=\"development\"";
 
 const CPU: &str = "devloop_system_cpu_percent";
 const MEMORY: &str = "devloop_system_memory_mb";
@@ -317,17 +334,17 @@ fn thresholds() -> Vec<Rule> {
 
 fn success_below(name: &'static str, severity: Severity, limit: &str, success: &'static str) -> Rule {
     let value = if limit == "0.98" { "90%" } else { "98.5%" };
-    Rule::Alert(Alert {
+    let rule = Rule::Alert(Alert {
         name,
         severity,
         hold: "5m",
         expr: format!(
-            "devloop_slo:success_rate:5m < {limit}\nand\nproject:devloop_agent_runs:increase1h >= {RUNS_MIN}"
+            "devloop_slo:success_rate:30m{{{NOT_DEVELOPMENT}}} < {limit}\nand\nproject:devloop_agent_runs:increase1h >= {RUNS_MIN}"
         ),
         labels: Vec::new(),
         summary: "Runs of DevLoop fail ({{ $value | humanizePercentage }} succeed)",
         description: "In project {{ $labels.project }} of team {{ $labels.team }} {{ $value | humanizePercentage }} of the \
-                      runs of the last 5 minutes succeeded."
+                      runs of the last 30 minutes succeeded."
             .to_owned(),
         fires: Firing {
             given: runs("production", success, "0+1x30"),
@@ -338,7 +355,8 @@ fn success_below(name: &'static str, severity: Severity, limit: &str, success: &
         // 99.5 %.
         quiet: runs("production", "0+199x30", "0+1x30"),
         more: Vec::new(),
-    })
+    });
+    rule.but_not_for(runs("development", success, "0+1x30"))
 }
 
 fn latency_above(
@@ -348,11 +366,11 @@ fn latency_above(
     bounds: [&'static str; 2],
     value: &'static str,
 ) -> Rule {
-    Rule::Alert(Alert {
+    let rule = Rule::Alert(Alert {
         name,
         severity,
         hold: "5m",
-        expr: format!("devloop_slo:agent_response_time:p95_5m > {limit}"),
+        expr: format!("devloop_slo:agent_response_time:p95_5m{{{NOT_DEVELOPMENT}}} > {limit}"),
         labels: Vec::new(),
         summary: "Runs of DevLoop are slow (P95 {{ $value | printf \"%.0f\" }} ms)",
         description: format!(
@@ -367,7 +385,8 @@ fn latency_above(
         },
         quiet: durations("0+10x30"),
         more: Vec::new(),
-    })
+    });
+    rule.but_not_for(durations_in("development", bounds, "0+10x30"))
 }
 
 fn usage_above(
@@ -380,11 +399,13 @@ fn usage_above(
     value: &'static str,
 ) -> Rule {
     let what = if series == CPU { "CPU" } else { "memory" };
-    Rule::Alert(Alert {
+    // Development has a level of its own for memory.
+    let selector = if series == CPU { "" } else { NOT_DEVELOPMENT };
+    let rule = Rule::Alert(Alert {
         name,
         severity,
         hold: "10m",
-        expr: format!("{series} > {limit}"),
+        expr: while_runs(&format!("{series}{{{selector}}} > {limit}")),
         labels: Vec::new(),
         summary: if series == CPU {
             "DevLoop uses much CPU ({{ $value | printf \"%.0f\" }} %)"
@@ -397,15 +418,29 @@ fn usage_above(
         )
         .replace("% of a core of CPU", "% of a core"),
         fires: Firing {
-            given: vec![(of_project(series, ""), high)],
+            given: measured("production", series, high, "0+1x30"),
             at: "20m",
             labels: project_labels(),
             value,
         },
         // A peak of a minute.
-        quiet: vec![(of_project(series, ""), "20x10 2000 20x20")],
+        quiet: measured("production", series, "20x10 2000 20x20", "0+1x30"),
         more: Vec::new(),
-    })
+    });
+    // The last reading of one that stands still since.
+    let rule = rule.but_not_for(measured("production", series, high, "0+1x5 5x25"));
+    if series == CPU { rule } else { rule.but_not_for(measured("development", series, high, "0+1x30")) }
+}
+
+/// DevLoop measures itself while it runs something; what it measured last stands until it ends.
+fn while_runs(expr: &str) -> String {
+    let by = "environment, team, user, host, project";
+    format!("{expr}\nand on ({by})\nsum by ({by}) (increase({RUNS}[10m])) > 0")
+}
+
+/// What DevLoop reads of itself, and its runs.
+fn measured(environment: &str, series: &str, values: &'static str, runs: &'static str) -> Given {
+    vec![(of_project_in(environment, series, ""), values), (of_project_in(environment, RUNS, SUCCESS), runs)]
 }
 
 fn queue_depth() -> Rule {

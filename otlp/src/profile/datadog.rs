@@ -90,12 +90,8 @@ pub(super) const DATADOG_AGENT: Profile = Profile {
     title: "Datadog Agent",
     summary: "The OTLP receiver of a Datadog Agent on the same host.",
     docs_url: "https://docs.datadoghq.com/opentelemetry/setup/otlp_ingest_in_the_agent/",
-    endpoints: Endpoints::Regions(&[Endpoint {
-        region: "local",
-        aliases: &[],
-        http: "http://127.0.0.1:4318",
-        grpc: "http://127.0.0.1:4317",
-    }]),
+    // Its usual ports are the collector's own as well: on one machine they cannot be the default.
+    endpoints: Endpoints::Given { example: "http://127.0.0.1:5317" },
     path_prefix: "",
     transports: &[Transport::Grpc, Transport::HttpProtobuf],
     auth: Auth {
@@ -114,6 +110,7 @@ pub(super) const DATADOG_AGENT: Profile = Profile {
     ages: AGES,
     answers: Answers::BY_THE_BOOK,
     notes: &[
+        "Its usual ports, 4317 and 4318, are the collector's own: give the Agent others on the same machine.",
         "Off by default: set `otlp_config.receiver.protocols.grpc.endpoint` and, for logs, `logs_enabled` and `otlp_config.logs.enabled`.",
         "For the resource's attributes as tags set `otlp_config.metrics.resource_attributes_as_tags`.",
         NAME_NOTE,

@@ -8,7 +8,7 @@ pub(super) const OTLP: Profile = Profile {
     title: "Any OTLP server",
     summary: "An OpenTelemetry Collector, or whatever else speaks OTLP. Everything goes as it is.",
     docs_url: "https://opentelemetry.io/docs/specs/otlp/",
-    endpoints: Endpoints::Given { example: "http://localhost:4317" },
+    endpoints: Endpoints::Given { example: "https://otel.example.com:4317" },
     path_prefix: "",
     transports: &[Transport::Grpc, Transport::HttpProtobuf, Transport::HttpJson],
     auth: Auth {
@@ -26,7 +26,8 @@ pub(super) const OTLP: Profile = Profile {
     ages: PerSignal::all(Age::ANY),
     answers: Answers::BY_THE_BOOK,
     notes: &[
-        "OTLP/HTTP is usually on port 4318: `transport = \"http/protobuf\"`, `endpoint = \"http://localhost:4318\"`.",
+        "On the collector's own machine the other server needs other ports than 4317 and 4318, which are the collector's own.",
+        "OTLP/HTTP is usually on port 4318: `transport = \"http/protobuf\"`, `endpoint = \"https://otel.example.com:4318\"`.",
         "Servers must take `gzip`; `zstd` is an addition that not all have.",
     ],
 };

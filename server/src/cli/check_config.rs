@@ -1,15 +1,17 @@
 //! `muster check-config [FILE] [--probe]`
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use agent::config::{AgentConfig, Overrides as AgentOverrides};
 use comfy_table::{Table, presets};
 use muster::clock::{Clock, SystemClock};
+use muster::reasons::reasons;
 use muster::settings;
 
 use super::{Failure, print};
-
+use crate::config::destination::Credential;
 use crate::config::{Config, ConfigError, Overrides};
 use crate::forward::probe;
 
@@ -36,10 +38,25 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         AgentConfig::load(Some(&path), AgentOverrides::default(), &settings::process_environment)
             .map_err(|error| Failure::Config(ConfigError::Agent(error)))?;
     }
+    warn_of_credentials(&config)?;
     if arguments.probe {
         return probe(&config, arguments.json);
     }
     print(&format!("{} is valid\n", path.display()))
+}
+
+/// A variable may be set for the collector and not here, so that this is no fault of the file.
+fn warn_of_credentials(config: &Config) -> Result<(), Failure> {
+    for destination in &config.destinations {
+        let Some(Err(problem)) = destination.credential.as_ref().map(Credential::read) else { continue };
+        let warning = format!(
+            "warning: destination {:?}: {} here; the collector does not start without it\n",
+            destination.name,
+            reasons(&problem)
+        );
+        io::stderr().lock().write_all(warning.as_bytes()).map_err(Failure::other)?;
+    }
+    Ok(())
 }
 
 /// Asks all destinations at once.

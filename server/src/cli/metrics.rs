@@ -1,5 +1,6 @@
 //! `muster metrics [PATTERN]`: the page of a running collector or agent.
 
+use super::collector::{Collector, CollectorArguments};
 use super::{Failure, print};
 
 /// Arguments of `muster metrics`.
@@ -7,24 +8,34 @@ use super::{Failure, print};
 pub(super) struct Arguments {
     /// Only families whose name contains this text.
     pattern: Option<String>,
-    /// The machine.
-    #[arg(long, default_value = "127.0.0.1")]
-    host: String,
-    /// The port: 9464 is the collector's, 9465 the agent's.
-    #[arg(long, default_value_t = 9464)]
-    port: u16,
+    /// The machine, instead of --server [default: 127.0.0.1].
+    #[arg(long)]
+    host: Option<String>,
+    /// The port: 9464 is the collector's, 9465 the agent's [default: 9464].
+    #[arg(long)]
+    port: Option<u16>,
+    #[command(flatten)]
+    collector: CollectorArguments,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let address = format!("{}:{}", arguments.host, arguments.port);
-    let page = muster::page::get(&address, "/metrics").map_err(|error| {
-        Failure::Other(format!(
-            "{error}; is it running? `muster up` or `muster serve` starts one, --host and --port name another"
-        ))
-    })?;
+    let mut of = arguments.collector.clone();
+    if arguments.host.is_some() || arguments.port.is_some() {
+        let host = arguments.host.as_deref().unwrap_or("127.0.0.1");
+        let is_bare_ipv6 = host.contains(':') && !host.starts_with('[');
+        let host = if is_bare_ipv6 { format!("[{host}]") } else { host.to_owned() };
+        of.server = Some(format!("{host}:{}", arguments.port.unwrap_or(9464)));
+    }
+    let collector = Collector::new(&of)?;
+    let page = collector.page("/metrics")?;
     match &arguments.pattern {
         None => print(&page),
-        Some(pattern) => print(&matching(&page, pattern)),
+        Some(pattern) => match matching(&page, pattern).as_str() {
+            "" => {
+                Err(Failure::Other(format!("no name on {}/metrics contains {pattern:?}", collector.base())))
+            }
+            lines => print(lines),
+        },
     }
 }
 

@@ -4,14 +4,14 @@ use comfy_table::{Table, presets};
 use muster::clock::{Clock, SystemClock};
 use serde_json::Value;
 
+use super::collector::{Collector, CollectorArguments};
 use super::{Failure, print};
 
 /// Arguments of `muster status`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The collector's pages.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9464", env = "MUSTER_HTTP")]
-    http: String,
+    #[command(flatten)]
+    collector: CollectorArguments,
     /// One JSON value, for programs.
     #[arg(long)]
     json: bool,
@@ -21,42 +21,64 @@ pub(super) struct Arguments {
 const ROWS_SHOWN_MAX: usize = 50;
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let mut agents = rows(&arguments.http, "agents")?;
-    let sessions = rows(&arguments.http, "sessions")?;
+    let collector = Collector::new(&arguments.collector)?;
+    let mut agents = rows(&collector, "agents")?;
+    let sessions = rows(&collector, "sessions")?;
     // Shown to the operator alone: elsewhere there are none to see.
-    let mut destinations = rows(&arguments.http, "destinations").unwrap_or_default();
-    let ready = muster::page::get(&arguments.http, "/readyz");
-    if arguments.json {
-        let health = ready.map_or_else(|error| error.to_string(), |_| "ready".to_owned());
-        let all = serde_json::json!({ "health": health, "agents": agents, "sessions": sessions,
-            "destinations": destinations });
-        return print(&format!("{all}\n"));
-    }
-    let health = match ready {
+    let mut destinations = rows(&collector, "destinations").unwrap_or_default();
+    let history = rows(&collector, "history").unwrap_or_default();
+    let health = match collector.page("/readyz") {
         Ok(_) => "ready".to_owned(),
         Err(error) => error.to_string(),
     };
+    if arguments.json {
+        let all = serde_json::json!({ "health": health, "agents": agents, "sessions": sessions,
+            "destinations": destinations, "history": history.first() });
+        return print(&format!("{all}\n"));
+    }
     let connected = agents.iter().filter(|agent| agent["connected"] == true).count();
-    let mut text =
-        format!("collector {}: {health}\n{} agents, {connected} connected\n", arguments.http, agents.len());
+    let mut text = format!(
+        "collector {}: {health}\n{}, {connected} connected\n",
+        collector.base(),
+        counted(agents.len(), "agent")
+    );
     let now_us = SystemClock::new().wall().0;
     for agent in &mut agents {
         let heard =
             agent["heard_us"].as_u64().map_or(0, |heard_us| now_us.saturating_sub(heard_us) / 1_000_000);
         agent["heard"] = format!("{heard} s ago").into();
-        agent["lag_events"] = agent["spool_events"].clone();
     }
     text += &table(&agents, &["team", "user", "host", "connected", "heard", "lag_events", "version"]);
     let live: Vec<Value> =
         sessions.into_iter().filter(|s| s["status"] == "running" || s["status"] == "paused").collect();
-    text += &format!("{} live sessions\n", live.len());
+    text += &format!("{}\n", counted(live.len(), "live session"));
     text += &table(&live, &["team", "user", "project", "tool", "session", "status", "iteration", "phase"]);
     if !destinations.is_empty() {
-        text += &format!("{} destinations\n", destinations.len());
+        text += &format!("{}\n", counted(destinations.len(), "destination"));
         destinations.iter_mut().for_each(tell);
         text += &table(&destinations, &DESTINATION_COLUMNS);
     }
+    history.iter().for_each(|history| text += &history_line(history));
     print(&text)
+}
+
+/// One line: where, how much, what is not in files yet, what is wrong.
+fn history_line(history: &Value) -> String {
+    let number = |key: &str| history[key].as_u64().unwrap_or(0);
+    let mut line = format!(
+        "history {}: {} files, {:.1} MB; {} journal records not in files yet",
+        history["place"].as_str().unwrap_or("-"),
+        number("files"),
+        number("bytes") as f64 / 1e6,
+        number("lag_records"),
+    );
+    if number("files_set_aside") > 0 {
+        line += &format!("; {} corrupt files set aside", number("files_set_aside"));
+    }
+    if let Some(problem) = history["problem"].as_str() {
+        line += &format!("\n  NOT WRITTEN: {problem}");
+    }
+    line + "\n"
 }
 
 /// What of a destination is shown to a person.
@@ -93,15 +115,11 @@ fn tell(destination: &mut Value) {
 }
 
 /// All rows of a list, page by page.
-fn rows(address: &str, list: &str) -> Result<Vec<Value>, Failure> {
+fn rows(collector: &Collector, list: &str) -> Result<Vec<Value>, Failure> {
     let (mut rows, mut after) = (Vec::new(), String::new());
     loop {
         let path = format!("/api/v1/{list}?limit=1000{after}");
-        let body = muster::page::get(address, &path).map_err(|error| {
-            Failure::Other(format!(
-                "{error}; is the collector running? `muster up` or `muster serve` starts one"
-            ))
-        })?;
+        let body = collector.page(&path)?;
         let mut page: Value = serde_json::from_str(&body).map_err(Failure::other)?;
         if let Some(own) = page["rows"].as_array_mut() {
             rows.append(own);
@@ -111,6 +129,10 @@ fn rows(address: &str, list: &str) -> Result<Vec<Value>, Failure> {
             None => return Ok(rows),
         }
     }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 pub(super) fn table(rows: &[Value], columns: &[&str]) -> String {

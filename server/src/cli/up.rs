@@ -18,6 +18,8 @@ use crate::telemetry::{self, LogFormat};
 
 /// Arguments of `muster up`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Reads no configuration file: for destinations, TLS, tokens and limits run \
+                        `muster serve --config FILE` and `muster agent run` beside it.")]
 pub(super) struct Arguments {
     /// Projects, or folders of projects [default: the current folder; with --demo none].
     paths: Vec<PathBuf>,
@@ -161,7 +163,7 @@ fn where_to_look(server: &Server, page: Option<SocketAddr>, watch: &[PathBuf], d
     text += &server.otlp_http_address.map_or("\n".to_owned(), |address| format!("  http http://{address}\n"));
     text += &format!("  kept in         {}\n\n", dir.display());
     text += &format!(
-        "Try:  curl -s http://{http}/metrics | grep -E '^(loki|devloop)_'\n      muster status --http {http}\n"
+        "Try:  curl -s http://{http}/metrics | grep -E '^(loki|devloop)_'\n      muster status --server http://{http}\n"
     );
     text += "Ctrl-C stops it; what was acknowledged is on disk.\n";
     text

@@ -201,6 +201,13 @@ pub(super) fn validate(section: Option<&toml::Value>) -> Result<Vec<Destination>
 }
 
 impl Destination {
+    /// One that is not in a file: keys and values as in `[[destination]]`.
+    pub fn of_table(table: toml::Table) -> Result<Self, ConfigError> {
+        let section = toml::Value::Array(vec![toml::Value::Table(table)]);
+        let no_name = || ConfigError::Syntax("[[destination]]: none".to_owned());
+        validate(Some(&section))?.pop().ok_or_else(no_name)
+    }
+
     /// Whether it gets that signal.
     pub fn wants(&self, signal: Signal) -> bool {
         self.signals.contains(&signal)
@@ -356,7 +363,7 @@ impl RawDestination {
 }
 
 /// Headers that say how a request is made.
-const OWN_HEADERS: [&str; 9] = [
+const OWN_HEADERS: [&str; 10] = [
     "content-type",
     "content-length",
     "content-encoding",
@@ -366,6 +373,7 @@ const OWN_HEADERS: [&str; 9] = [
     "user-agent",
     "transfer-encoding",
     "connection",
+    otlp::receive::FORWARDED_BY,
 ];
 
 /// Words of `filter.severity`, with their least severity number (OpenTelemetry's log data model).

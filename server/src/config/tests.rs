@@ -29,8 +29,8 @@ fn an_unknown_key_is_named_with_its_line_and_the_nearest_known_one() {
 
 #[test]
 fn sections_of_other_parts_are_handed_on_as_they_stand() {
-    let config = parse("[agent]\nwatch = [\"~/code\"]\n[history]\ndays = 3\n").expect("valid");
-    assert!(config.others.agent.is_some() && config.others.history.is_some());
+    let config = parse("[agent]\nwatch = [\"~/code\"]\n").expect("valid");
+    assert!(config.others.agent.is_some());
 }
 
 #[test]
@@ -73,6 +73,25 @@ fn otlp_over_http_is_on_loopback_unless_it_is_off_or_elsewhere() {
     let config = Config::parse("[server]\notlp_http_listen = \"127.0.0.1:1\"\n", &overrides).expect("valid");
     assert_eq!(config.otlp_http_listen, None);
     assert!(refusal("[server.limits]\notlp_request_bytes_max = 5\n").contains("otlp_request_bytes_max"));
+}
+
+#[test]
+fn a_destination_that_is_the_collector_itself_is_refused() {
+    let to = |profile: &str, endpoint: &str| {
+        format!("[[destination]]\nname = \"loop\"\nprofile = \"{profile}\"\nendpoint = \"{endpoint}\"\n")
+    };
+    for own in ["http://localhost:4317", "http://127.0.0.1:4318", "http://127.0.0.1:9464"] {
+        let said = refusal(&to("otlp", own));
+        assert!(said.starts_with("destination \"loop\": endpoint ") && said.contains(own), "{said}");
+        assert!(said.contains("itself (server.") && said.contains("the other server"), "{said}");
+    }
+    let moved = "[server]\ngrpc_listen = \"127.0.0.1:14317\"\n";
+    parse(&format!("{moved}{}", to("otlp", "http://localhost:4317"))).expect("another server's");
+    let overrides = Overrides { grpc_listen: "[::1]:7".parse().ok(), ..Default::default() };
+    let said = Config::parse(&to("datadog-agent", "http://[::1]:7"), &overrides).expect_err("by a flag");
+    assert!(said.to_string().contains("server.grpc_listen = \"[::1]:7\""), "{said}");
+    let said = refusal("[[destination]]\nname = \"loop\"\nprofile = \"datadog-agent\"\n");
+    assert!(said.contains("needs an endpoint"), "{said}");
 }
 
 #[test]

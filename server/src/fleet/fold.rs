@@ -31,6 +31,8 @@ impl Fleet {
             match event.kind {
                 Some(Kind::RunFinished(run)) => state.push_run(&mut shared, index as u32, &event, run),
                 Some(Kind::SessionState(session)) => state.put_session(&mut shared, &event, session),
+                Some(Kind::RunStarted(run)) => state.begin_iteration(&mut shared, &event, run),
+                Some(Kind::ToolState(tool)) => state.put_tool_state(&mut shared, &event, tool),
                 Some(Kind::SourceEnded(_)) => state.end_source(&mut shared, &event),
                 _ => {}
             }
@@ -101,17 +103,47 @@ impl State {
         self.sessions.insert(key, session);
     }
 
+    /// Sessions are told when their status changes; meanwhile their iterations tell how far they are.
+    fn begin_iteration(&mut self, shared: &mut Shared<'_>, event: &EventView<'_>, run: &v1::RunStarted) {
+        if run.iteration == 0 || run.session == 0 {
+            return;
+        }
+        let source = shared.source(event.source);
+        let key = SessionKey { session: shared.view.text(run.session).to_owned(), ..source.first_session() };
+        if let Some(session) = self.sessions.get_mut(&key).filter(|session| session.is_open()) {
+            session.iteration = session.iteration.max(run.iteration.into());
+            session.updated_us = event.time.0;
+        }
+    }
+
+    /// What a tool reads now is so of its newest session.
+    fn put_tool_state(&mut self, shared: &mut Shared<'_>, event: &EventView<'_>, tool: &v1::ToolState) {
+        if tool.sessions_live == 0 {
+            return;
+        }
+        let source = shared.source(event.source);
+        let first = source.first_session();
+        let of_source = self.sessions.range_mut(first.clone()..);
+        let of_source =
+            of_source.take_while(|(key, _)| key.is_of_source_of(&first)).map(|(_, session)| session);
+        let newest = of_source.filter(|session| session.is_open()).max_by_key(|session| session.started_us);
+        if let Some(session) = newest {
+            session.iteration = session.iteration.max(tool.iteration);
+            session.iteration_max = tool.iteration_max;
+            shared.view.text(tool.phase).clone_into(&mut session.phase);
+            session.updated_us = event.time.0;
+        }
+    }
+
     /// What is watched no more cannot be said to run.
     fn end_source(&mut self, shared: &mut Shared<'_>, event: &EventView<'_>) {
         let source = shared.source(event.source);
-        let of_source = |key: &SessionKey| {
-            key.team == source.team
-                && key.agent == source.agent
-                && key.tool == source.tool
-                && key.project == source.project
-        };
-        for (_, session) in self.sessions.iter_mut().filter(|(key, _)| of_source(key)) {
-            if session.status != "stopped" {
+        let first = source.first_session();
+        for (key, session) in self.sessions.range_mut(first.clone()..) {
+            if !key.is_of_source_of(&first) {
+                break;
+            }
+            if session.is_open() {
                 "unknown".clone_into(&mut session.status);
                 session.updated_us = event.time.0;
             }

@@ -40,14 +40,17 @@ pub struct Agent {
     pub clock_ahead_us: i64,
     /// Bytes in its spool.
     pub spool_bytes: u64,
-    /// Events in its spool that are not acknowledged.
+    /// Events in its spool that were not acknowledged at its last heartbeat.
     pub spool_events: u64,
-    /// Events it has ever spooled in this life of the spool.
+    /// Events it has spooled since its process started, at its last heartbeat.
     pub events_spooled: u64,
-    /// The last number it has given to an event, as its last hello says.
+    /// The last number it has given to an event, as its last hello or heartbeat says.
     pub last_seq: u64,
     /// The last number of it that the aggregate has.
     pub aggregated_seq: u64,
+    /// Events that it has told of and that are not here yet; what it dropped counts until something later comes.
+    #[serde(default)]
+    pub lag_events: u64,
     /// What it dropped, by reason.
     pub dropped: Vec<(String, u64)>,
     /// Its resident memory.
@@ -189,6 +192,7 @@ impl Agent {
             events_spooled: 0,
             last_seq: 0,
             aggregated_seq: 0,
+            lag_events: 0,
             dropped: Vec::new(),
             memory_bytes: 0,
         }
@@ -197,17 +201,34 @@ impl Agent {
 
 impl Session {
     pub(super) fn key(&self) -> SessionKey {
+        SessionKey { session: self.session.clone(), ..self.source.first_session() }
+    }
+
+    /// Whether it has not ended, as far as was told.
+    pub(super) fn is_open(&self) -> bool {
+        self.status != "stopped"
+    }
+}
+
+impl Source {
+    /// The key that is not after any session's of this source.
+    pub(super) fn first_session(&self) -> SessionKey {
         SessionKey {
-            team: self.source.team.clone(),
-            agent: self.source.agent,
-            tool: self.source.tool.clone(),
-            project: self.source.project.clone(),
-            session: self.session.clone(),
+            team: self.team.clone(),
+            agent: self.agent,
+            tool: self.tool.clone(),
+            project: self.project.clone(),
+            session: String::new(),
         }
     }
 }
 
 impl SessionKey {
+    pub(super) fn is_of_source_of(&self, other: &SessionKey) -> bool {
+        (&self.team, self.agent, &self.tool, &self.project)
+            == (&other.team, other.agent, &other.tool, &other.project)
+    }
+
     pub(super) fn agent_key(&self) -> (Team, AgentId) {
         (self.team.clone(), self.agent)
     }

@@ -89,6 +89,51 @@ fn a_session_of_a_project_that_is_watched_no_more_is_not_running() {
 }
 
 #[test]
+fn a_session_goes_on_with_its_iterations_and_its_tools_phase() {
+    let fleet = Fleet::new();
+    let key = key("red", 1);
+    let tool = |iteration, phase| {
+        let state =
+            v1::ToolState { iteration, iteration_max: 9, sessions_live: 1, phase, ..Default::default() };
+        Kind::ToolState(state)
+    };
+    let run = |iteration| Kind::RunStarted(v1::RunStarted { session: 3, iteration, ..Default::default() });
+    let told = |fleet: &Fleet| {
+        let row = fleet.sessions(&all(1)).rows.remove(0);
+        (row.iteration, row.iteration_max, row.phase, row.updated_us - NOON)
+    };
+    apply(&fleet, &key, 1, 1, vec![session(v1::SessionStatus::Running), run(1)]);
+    assert_eq!(told(&fleet), (1, 0, String::new(), 2));
+    apply(&fleet, &key, 2, 3, vec![tool(3, 3)]);
+    assert_eq!(told(&fleet), (3, 9, "linter".to_owned(), 3), "the text is the batch's third");
+    apply(&fleet, &key, 3, 4, vec![run(4)]);
+    assert_eq!(told(&fleet).0, 4);
+    // It has ended: what is told of the tool afterwards is of no session.
+    apply(&fleet, &key, 4, 5, vec![session(v1::SessionStatus::Stopped), tool(7, 0), run(8)]);
+    assert_eq!(told(&fleet), (0, 0, String::new(), 5));
+}
+
+#[test]
+fn an_agent_lags_by_what_it_told_of_and_is_not_here() {
+    let fleet = Fleet::new();
+    let key = key("red", 1);
+    let lag = || fleet.agents(&all(1)).rows[0].lag_events;
+    let hello = v1::Hello { last_seq: 455, ..Default::default() };
+    fleet.connected(&key, "10.1.1.1:5".parse().expect("address"), &hello, WallTime(NOON));
+    assert_eq!(lag(), 455);
+    apply(&fleet, &key, 1, 454, vec![run(), run()]);
+    assert_eq!(lag(), 0, "whatever the last heartbeat said");
+    let heartbeat = v1::Heartbeat { spool_events: 5, last_seq: 460, ..Default::default() };
+    fleet.heartbeat(&key, &heartbeat, WallTime(NOON));
+    assert_eq!(lag(), 5);
+    // An older agent does not say how far it is.
+    fleet.heartbeat(&key, &v1::Heartbeat { spool_events: 9, ..Default::default() }, WallTime(NOON));
+    assert_eq!(lag(), 5);
+    apply(&fleet, &key, 2, 456, vec![run(); 6]);
+    assert_eq!(lag(), 0);
+}
+
+#[test]
 fn what_is_saved_is_restored_and_agents_are_away_until_they_come() {
     let fleet = Fleet::new();
     let key = key("red", 1);

@@ -8,26 +8,28 @@
 mod connect;
 mod signing;
 
-use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::buf::Chain;
 use bytes::{Buf, Bytes};
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue, TE, USER_AGENT};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, TE, USER_AGENT};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use muster::clock::Clock;
+use muster::reasons::reasons;
 use otlp::Signal;
 use otlp::profile::{Answers, Compression, PerSignal, Profile, Transport};
 use tokio::time::timeout;
 
-pub(super) use connect::ConnectError;
+pub use connect::ConnectError;
+pub(crate) use connect::trusting;
 pub(super) use signing::SigningError;
 
 use super::answer::{self, Verdict};
 use super::encode::{Encoding, Outgoing};
+use super::forwarder::Forwarder;
 use crate::config::destination::Destination;
 use connect::HttpClient;
 use signing::Signing;
@@ -68,7 +70,11 @@ pub enum ClientError {
 
 impl Client {
     /// Reads the destination's files; connects to nothing yet.
-    pub(super) fn new(destination: &Destination, clock: Arc<dyn Clock>) -> Result<Self, ClientError> {
+    pub(super) fn new(
+        destination: &Destination,
+        forwarder: Option<&Forwarder>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, ClientError> {
         let profile: &'static Profile = destination.profile.0;
         let url = |signal: Signal| {
             let text = match destination.transport {
@@ -79,7 +85,13 @@ impl Client {
             };
             text.parse::<Uri>().map_err(|_| ClientError::Url(text))
         };
-        let headers = |signal| headers(destination, signal);
+        let headers = |signal| {
+            let mut headers = headers(destination, signal);
+            if let Some(forwarder) = forwarder {
+                forwarder.sign(&mut headers);
+            }
+            headers
+        };
         Ok(Self {
             http: connect::client(destination)?,
             encoding: destination.encoding(),
@@ -123,10 +135,15 @@ impl Client {
             Transport::Grpc => grpc_head(self.encoding.compression, outgoing.body.len()),
             Transport::HttpProtobuf | Transport::HttpJson => Bytes::new(),
         };
+        let body_bytes = body.len() + outgoing.body.len();
         let mut request = Request::new(Full::new(body.chain(outgoing.body.clone())));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = pick(&self.urls, outgoing.signal).clone();
         *request.headers_mut() = pick(&self.headers, outgoing.signal).clone();
+        if body_bytes == 0 {
+            // HTTP/1.1 would be without a length, which servers answer with 411 or wait behind.
+            request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
         self.signing.sign(request.headers_mut());
         request
     }
@@ -147,7 +164,12 @@ impl Client {
                 return Verdict::Permanent { why };
             }
             // Cut in the middle: whether it was taken is not known.
-            Err(error) => return Verdict::Retry { after: None, why: format!("the answer was cut: {error}") },
+            Err(error) => {
+                return Verdict::Retry {
+                    after: None,
+                    why: format!("the answer was cut: {}", reasons(&*error)),
+                };
+            }
         };
         let trailers = collected.trailers().cloned().unwrap_or_default();
         let bytes = collected.to_bytes();
@@ -203,15 +225,4 @@ fn grpc_head(compression: Compression, len: usize) -> Bytes {
     // A request is at most 64 MiB (otlp::profile::REQUEST_BYTES_CAP).
     let [a, b, c, d] = (len as u32).to_be_bytes();
     Bytes::copy_from_slice(&[u8::from(compression != Compression::None), a, b, c, d])
-}
-
-/// An error with the reasons behind it: "client error (Connect): tcp connect error: Connection refused".
-fn reasons(error: &hyper_util::client::legacy::Error) -> String {
-    let mut words = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        words = format!("{words}: {inner}");
-        source = inner.source();
-    }
-    words
 }

@@ -34,7 +34,7 @@ pub struct Probe {
 
 /// Asks for each signal that the destination is to get, one after the other, each once.
 pub async fn probe(destination: &Destination, clock: Arc<dyn Clock>) -> Result<Vec<Probe>, ClientError> {
-    let client = Client::new(destination, clock.clone())?;
+    let client = Client::new(destination, None, clock.clone())?;
     let mut probes = Vec::new();
     for signal in &destination.signals {
         let began = clock.monotonic();

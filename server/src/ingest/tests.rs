@@ -21,6 +21,7 @@ use super::connection::{self, Routes};
 use super::*;
 use crate::accept::{Accepted, FIRST_REQUEST_TIMEOUT, PeerIo};
 use crate::figures::BatchOutcome;
+use crate::forward::Forwarder;
 use crate::otlp_door::{self, OtlpDoor, OtlpIntake};
 use journal::stream::JournalStreamLog;
 
@@ -84,6 +85,7 @@ async fn welcomed() -> Bench {
         credentials: credentials.clone(),
         budget: Budget::new(1 << 20),
         figures: figures.clone(),
+        forwarder: Forwarder::of([7; 16]),
         poisoned: poison.clone(),
     };
     let otlp = OtlpDoor::new(OtlpIntake::new(otlp, true), Limits::default());

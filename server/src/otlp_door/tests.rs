@@ -65,6 +65,7 @@ fn bench() -> Bench {
         credentials: Credentials::open(dir.path(), true, figures.clone()).expect("no tokens"),
         budget: Budget::new(256 << 20),
         figures,
+        forwarder: Forwarder::of([7; 16]),
         poisoned: poison,
     };
     Bench { shared, log, poisoned, _dir: dir }

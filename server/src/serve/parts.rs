@@ -17,11 +17,12 @@ use tokio::task::JoinSet;
 use super::{Adjustable, Server, StartError};
 use crate::accept::{Listener, PerIp, Permits};
 use crate::aggregate::{Folding, Settings, Source};
-use crate::config::{Config, Limits};
+use crate::config::{Config, Limits, refuse_own_doors};
 use crate::credentials::Credentials;
 use crate::figures::{Door, Figures};
 use crate::fleet::Fleet;
-use crate::forward::{self, Forwarding};
+use crate::forward::{self, Forwarder, Forwarding};
+use crate::history::HistoryKeeping;
 use crate::http::{self, Pages};
 use crate::ingest::connection::{self, Routes};
 use crate::ingest::{Admission, Ingest, Registry, Shared};
@@ -51,6 +52,13 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
     };
     let (grpc_address, http_address) = (grpc.local_addr()?, pages.local_addr()?);
     let otlp_http_address = otlp.as_ref().map(TcpListener::local_addr).transpose()?;
+    let doors = [
+        ("server.grpc_listen", Some(grpc_address)),
+        ("server.http_listen", Some(http_address)),
+        ("server.otlp_http_listen", otlp_http_address),
+    ];
+    let doors: Vec<_> = doors.into_iter().filter_map(|(setting, at)| Some((setting, at?))).collect();
+    refuse_own_doors(&config.destinations, &doors)?;
     let telemetry = Telemetry::new()?;
     let figures = Arc::new(Figures::new(&telemetry.meter()));
     let credentials = Credentials::open(&config.data_dir, config.anonymous_allowed(), figures.clone())?;
@@ -67,6 +75,7 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
     };
     let destinations = config.destinations.clone();
     let forwarding = blocking(move || Ok(Forwarding::start(&destinations, &forwarded)?)).await?;
+    let history = HistoryKeeping::start(&config.history, &journal, &log, clock.clone())?;
     let adjustable = adjustable(&config, certificate);
     let observed = Observed {
         figures: figures.clone(),
@@ -76,6 +85,9 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
     };
     telemetry::observe(&telemetry.meter(), &observed);
     telemetry::observe_destinations(&telemetry.meter(), forwarding.observed.clone());
+    if let Some(served) = &history.served {
+        telemetry::observe_history(&telemetry.meter(), served);
+    }
 
     let (stop, stopping) = watch::channel(false);
     let (poison, poisoned) = watch::channel(None);
@@ -84,6 +96,7 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
         credentials: credentials.clone(),
         budget: adjustable.otlp_budget.clone(),
         figures: figures.clone(),
+        forwarder: Forwarder::of(journal.id()),
         poisoned: poison.clone(),
     };
     let ingest = Ingest::new(Shared {
@@ -106,6 +119,7 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
         clock: clock.clone(),
         stop: stopping.clone(),
         destinations: forwarding.observed.clone(),
+        history: history.served.clone(),
     });
 
     let mut tasks = JoinSet::new();
@@ -146,6 +160,7 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
         journal,
         folding,
         forwarding,
+        history,
         adjustable,
         stop,
         poisoned,

@@ -1,6 +1,6 @@
 //! What a new configuration changes while the collector runs, and what it does not.
 
-use crate::config::Config;
+use crate::config::{Config, Limits};
 use crate::figures::Reload;
 use crate::tls::TlsError;
 
@@ -30,7 +30,13 @@ pub(super) fn apply(server: &mut Server, config: Config) -> Result<ReloadReport,
     let report = ReloadReport { restart_needed: restart_needed(&server.config, &config) };
     server.figures.reloads.add(Reload::ConfigApplied, 1);
     // What needs a restart stays as it is, and is told again at the next reload.
-    server.config.limits = config.limits;
+    let kept = &server.config.limits;
+    server.config.limits = Limits {
+        series_per_family_max: kept.series_per_family_max,
+        snapshot_interval: kept.snapshot_interval,
+        otlp_request_bytes_max: kept.otlp_request_bytes_max,
+        ..config.limits
+    };
     server.config.log = config.log;
     Ok(report)
 }
@@ -44,6 +50,7 @@ fn restart_needed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("server.insecure", old.insecure != new.insecure),
         ("server.tls", old.tls.is_some() != new.tls.is_some()),
         ("server.journal", old.journal != new.journal),
+        ("history", old.history != new.history),
         ("destination", old.destinations != new.destinations),
         ("server.limits.series_per_family_max", {
             old.limits.series_per_family_max != new.limits.series_per_family_max
@@ -56,4 +63,39 @@ fn restart_needed(old: &Config, new: &Config) -> Vec<&'static str> {
         }),
     ];
     differs.into_iter().filter(|(_, differs)| *differs).map(|(setting, _)| setting).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use muster::clock::SystemClock;
+
+    use super::*;
+    use crate::config::Overrides;
+
+    #[tokio::test]
+    async fn what_needs_a_restart_is_told_at_each_reload_and_the_rest_is_applied() {
+        let dir = tempfile::tempdir().expect("folder");
+        let free = "127.0.0.1:0".parse().ok();
+        let config = |limits: &str| {
+            let overrides = Overrides {
+                data_dir: Some(dir.path().to_owned()),
+                grpc_listen: free,
+                http_listen: free,
+                otlp_http_listen: Some("off".to_owned()),
+                ..Overrides::default()
+            };
+            Config::parse(&format!("[server.limits]\n{limits}"), &overrides).expect("valid")
+        };
+        let mut server = Server::start(config(""), Arc::new(SystemClock::new())).await.expect("starts");
+        for _ in 0..2 {
+            let report =
+                server.reload(config("series_per_family_max = 7\nstreams_max = 3\n")).expect("applied");
+            assert_eq!(report.restart_needed, ["server.limits.series_per_family_max"]);
+            assert_eq!(server.config.limits.streams_max, 3);
+        }
+        assert_eq!(server.reload(config("")).expect("applied"), ReloadReport::default());
+        server.stop().await;
+    }
 }

@@ -87,12 +87,54 @@ async fn everything_that_came_arrives_and_the_figures_add_up() {
     assert_eq!(rows["rows"][1]["delivered"]["logs"], 260);
 
     let http = server.http_address.to_string();
-    let told = muster(vec!["status".into(), "--http".into(), http]).await;
+    let told = muster(vec!["status".into(), "--server".into(), http]).await;
     let told = self::text(&told.stdout);
     assert!(told.contains("2 destinations") && told.contains("json"), "{told}");
     drop(agent);
     server.stop().await;
     sink.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_back_by_another_hop_goes_round_once() {
+    let dir = tempfile::tempdir().expect("folder");
+    // A hop that hands on bytes: a proxy, or another name of this machine.
+    let hop = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("binds");
+    let endpoint = hop.local_addr().expect("address");
+    let server = start(dir.path(), &destination("loop", endpoint, "grpc")).await;
+    let back = server.grpc_address;
+    let hop = tokio::spawn(async move {
+        while let Ok((mut from, _)) = hop.accept().await {
+            let mut to = tokio::net::TcpStream::connect(back).await.expect("listens");
+            tokio::spawn(async move { tokio::io::copy_bidirectional(&mut from, &mut to).await });
+        }
+    });
+    export(&server, 250).await;
+    let refused =
+        "muster_destination_dropped_items_total{destination=\"loop\",reason=\"permanent\",signal=\"logs\"}";
+    wait_for_sum(server.http_address, refused, 250.0).await;
+    let page = get(server.http_address, "/metrics").await.text();
+    assert_eq!(sum(&page, "muster_otlp_items_accepted_total{signal=\"logs\"}"), 250.0, "once");
+    let letters = std::fs::read_dir(dir.path().join("destinations/loop/dead-letter")).map(Iterator::count);
+    assert!(letters.is_ok_and(|count| count > 0), "kept for whoever mends the endpoint");
+    hop.abort();
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destination_that_is_the_collector_itself_is_refused_by_check_and_start() {
+    let dir = tempfile::tempdir().expect("folder");
+    let free =
+        std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("binds");
+    let text = format!("[server]\ngrpc_listen = \"{free}\"\n{}", destination("loop", free, "grpc"));
+    let path = dir.path().join("muster.toml");
+    replace(&path, text.as_bytes(), Access::Umask).expect("written");
+    for command in [vec!["check-config"], vec!["serve", "--data-dir", "unused", "--config"]] {
+        let arguments = command.into_iter().map(str::to_owned).chain([path.display().to_string()]).collect();
+        let output = muster(arguments).await;
+        let said = self::text(&output.stderr);
+        assert!(output.status.code() == Some(3) && said.contains("is this collector itself"), "{said}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -122,6 +122,51 @@ fn a_wrong_key_is_named_with_the_nearest_one_and_its_own_exit_code() {
 }
 
 #[test]
+fn a_credential_that_is_not_there_is_a_warning_of_the_check() {
+    let dir = tempfile::tempdir().expect("folder");
+    let destination =
+        "[[destination]]\nname = \"nr\"\nprofile = \"newrelic\"\ncredential_env = \"MUSTER_TEST_KEY\"\n";
+    let path = write_config(dir.path(), destination);
+    let check = |key: Option<&str>| {
+        let mut command = muster();
+        command.arg("check-config").arg(&path).env_remove("MUSTER_TEST_KEY");
+        let output = command.envs(key.map(|key| ("MUSTER_TEST_KEY", key))).output().expect("runs");
+        assert!(output.status.success() && text(&output.stdout).contains("is valid"), "{output:?}");
+        text(&output.stderr)
+    };
+    let said = check(None);
+    assert!(
+        said.starts_with("warning: destination \"nr\": variable MUSTER_TEST_KEY (credential_env) is not set"),
+        "{said}"
+    );
+    assert_eq!(check(Some("key")), "");
+}
+
+#[test]
+fn a_page_without_what_was_asked_for_is_a_failure_as_grep_has_it() {
+    let dir = tempfile::tempdir().expect("folder");
+    let process = Process::start(&write_config(dir.path(), ""));
+    let (host, port) = (process.http.ip().to_string(), process.http.port().to_string());
+    let metrics = |name: &str| output(&["metrics", name, "--host", &host, "--port", &port]);
+    let found = metrics("muster_server_streams");
+    assert!(found.status.success() && text(&found.stdout).contains("muster_server_streams"), "{found:?}");
+    let nothing = metrics("lokki_cost");
+    assert_eq!((nothing.status.code(), text(&nothing.stdout).as_str()), (Some(1), ""));
+    assert!(text(&nothing.stderr).contains("\"lokki_cost\""), "{nothing:?}");
+}
+
+#[test]
+fn nobody_there_is_said_once() {
+    let free =
+        std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("binds");
+    let port = free.port().to_string();
+    for arguments in [&["metrics", "--port", &port][..], &["agent", "status", "--page", &free.to_string()]] {
+        let said = text(&output(arguments).stderr);
+        assert_eq!(said.matches("Connection refused").count(), 1, "{said}");
+    }
+}
+
+#[test]
 fn a_token_is_made_listed_and_revoked() {
     let dir = tempfile::tempdir().expect("folder");
     let data = dir.path().join("data");

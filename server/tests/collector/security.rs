@@ -1,12 +1,14 @@
 //! Credentials and certificates (reliability.md D1, D2).
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use muster::atomic_file::{Access, replace};
-use muster::clock::WallTime;
+use muster::clock::{SystemClock, WallTime};
 use muster::credential::Token;
 use muster::v1::verdict::Outcome;
+use server::config::{Config, Overrides};
 use server::credentials::{Scope, TokenFile};
 use server::figures::{CredentialRefusal, Reload};
 use server::serve::Server;
@@ -102,6 +104,58 @@ async fn tls_channel(server: &Server, ca: &str) -> Result<Channel, tonic::transp
     let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca)).domain_name("localhost");
     let endpoint = Endpoint::from_shared(format!("https://{}", server.grpc_address)).expect("uri");
     endpoint.tls_config(tls).expect("tls").connect().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_and_metrics_read_pages_behind_tls_and_a_token() {
+    let dir = tempfile::tempdir().expect("folder");
+    let data = dir.path().join("data");
+    let (_, text) = issue(dir.path());
+    let free = "127.0.0.1:0".parse().expect("address");
+    let overrides = Overrides {
+        data_dir: Some(data.clone()),
+        grpc_listen: Some(free),
+        // Others could reach it, so that it wants a token.
+        http_listen: "0.0.0.0:0".parse().ok(),
+        otlp_http_listen: Some("off".to_owned()),
+        ..Default::default()
+    };
+    let config = Config::parse(&text, &overrides).expect("valid");
+    let server = Server::start(config, Arc::new(SystemClock::new())).await.expect("starts");
+    let token_file = dir.path().join("token");
+    replace(&token_file, token(&data, 1, "red").expose().as_bytes(), Access::Owner).expect("written");
+    let url = format!("https://localhost:{}", server.http_address.port());
+    let (ca_file, token_file) = (dir.path().join("cert.pem"), token_file);
+    let run = |command: &'static str, with_ca: bool, with_token: bool| {
+        let mut muster = std::process::Command::new(env!("CARGO_BIN_EXE_muster"));
+        muster.args([command, "--server", &url]).env_remove("MUSTER_CA_FILE");
+        if with_ca {
+            muster.arg("--ca-file").arg(&ca_file);
+        }
+        if with_token {
+            muster.env("MUSTER_TOKEN_FILE", &token_file);
+        }
+        tokio::task::spawn_blocking(move || muster.output().expect("runs"))
+    };
+    let deadline = tokio::time::Instant::now() + crate::support::PATIENCE;
+    // The collector takes up new tokens within a second.
+    let output = loop {
+        let output = run("status", true, true).await.expect("ends");
+        if output.status.success() || tokio::time::Instant::now() > deadline {
+            break output;
+        }
+    };
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.starts_with(&format!("collector {url}: ready\n0 agents, 0 connected\n")), "{output:?}");
+    assert!(run("metrics", true, true).await.expect("ends").status.success());
+    for (with_ca, with_token, words) in
+        [(true, false, "does not accept the credential"), (false, true, "invalid peer certificate")]
+    {
+        let output = run("status", with_ca, with_token).await.expect("ends");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(1) && said.contains(words), "{said}");
+    }
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

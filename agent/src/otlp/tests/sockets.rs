@@ -110,6 +110,9 @@ async fn what_cannot_be_taken_is_refused_for_good() {
     assert_eq!(http1(&running, POST_JSON, b"{\"resourceLogs\": 7}").await.0, 400);
     let from_a_page = format!("{POST_JSON}\r\nOrigin: https://example.com");
     assert_eq!(http1(&running, &from_a_page, LOGS.as_bytes()).await.0, 401);
+    let forwarded = format!("{POST_JSON}\r\nMuster-Forwarded-By: 0707");
+    let (status, said) = http1(&running, &forwarded, LOGS.as_bytes()).await;
+    assert!(status == 400 && said.contains("what tools of its machine send"), "it would go round: {said}");
     // It waits to be told to go on, and is told not to.
     let large = format!(
         "POST /v1/logs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-protobuf\r\nExpect: 100-continue\r\n\

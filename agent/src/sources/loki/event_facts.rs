@@ -23,7 +23,7 @@ use super::iterations::{Finished, Iterations, Told, both};
 use super::json::Loose;
 use super::liveness::{Live, PidFile};
 use super::seen::Seen;
-use super::sessions::{End, Sessions, Surroundings};
+use super::sessions::{End, Sessions, Start, Surroundings};
 use super::state_files::short;
 use super::timestamp;
 use crate::facts::{ContentField, Facts};
@@ -155,7 +155,9 @@ impl Story {
                 let id = scene.pid_files.iter().find(|file| file.pid.is_some() && file.pid == pid);
                 let id = id.and_then(|file| file.session_id.as_deref());
                 let before = self.sessions.run_scope();
-                self.sessions.start(time, pid, id, record.field("provider").as_text(), around, facts);
+                let provider = record.field("provider").as_text();
+                let start = Start { pid, session_id: id, provider, live: scene.live };
+                self.sessions.start(time, start, around, facts);
                 if self.sessions.run_scope() != before {
                     self.iterations.new_session();
                     self.iteration_max = record.field("max_iterations").as_count().filter(|n| *n > 0);

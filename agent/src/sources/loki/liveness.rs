@@ -13,7 +13,7 @@ use super::state_files::{AutonomyState, DashboardState, SkillSession};
 use crate::sources::Processes;
 
 /// A process's start is known to a second, since the boot time it counts from is.
-const START_SLACK: Duration = Duration::from_secs(2);
+pub(super) const START_SLACK: Duration = Duration::from_secs(2);
 /// How old a state file may be and still prove a run without a pid file.
 const STATE_FRESH: Duration = Duration::from_secs(60);
 /// How long ago a session started by a skill may have had its last turn.
@@ -41,6 +41,13 @@ pub(super) struct Live {
     pub started: Option<WallTime>,
     /// When its pid file was written.
     pub pid_file_written: Option<WallTime>,
+}
+
+impl Live {
+    /// Since when, as far as its process and its pid file tell.
+    pub(super) fn since(&self) -> Option<WallTime> {
+        self.started.or(self.pid_file_written)
+    }
 }
 
 /// What the state files say of liveness, where there is no pid file.

@@ -1,7 +1,8 @@
 //! Sessions of one project: opened and closed by events and by live processes, each told once.
 //!
 //! Events carry no session id; only `session_start` has a pid. A session is therefore known by its process. Its name is
-//! the tool's own id (`LOKI_SESSION_ID`) where it has one, else `pid-<pid>-<start in seconds>`.
+//! the tool's own id (`LOKI_SESSION_ID`) where it has one, else `pid-<pid>-<start in seconds>`: the start of its process
+//! while that lives, else the time of its `session_start`.
 //!
 //! | seen | told |
 //! |---|---|
@@ -17,7 +18,7 @@ use muster::v1;
 use muster::v1::event::Kind;
 use serde::{Deserialize, Serialize};
 
-use super::liveness::Live;
+use super::liveness::{Live, START_SLACK};
 use super::state_files::{AutonomyState, short};
 use crate::facts::Facts;
 
@@ -71,6 +72,19 @@ pub(super) struct Surroundings<'a> {
     pub autonomy: Option<&'a AutonomyState>,
 }
 
+/// What a `session_start` says, and who lives then.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Start<'a> {
+    /// The process.
+    pub pid: Option<u32>,
+    /// The tool's own id of the session.
+    pub session_id: Option<&'a str>,
+    /// Whose model it runs on.
+    pub provider: &'a str,
+    /// Sessions that live now.
+    pub live: &'a [Live],
+}
+
 /// All sessions of a project.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -94,12 +108,11 @@ impl Sessions {
     pub(super) fn start(
         &mut self,
         time: WallTime,
-        pid: Option<u32>,
-        session_id: Option<&str>,
-        provider: &str,
+        start: Start<'_>,
         around: Surroundings<'_>,
         facts: &mut Facts,
     ) {
+        let Start { pid, session_id, provider, live } = start;
         self.last_end_us = None;
         if let Some(known) = self.open.iter_mut().find(|s| pid.is_some() && s.pid == pid) {
             let same = known.event_us.is_none_or(|event_us| time.since(WallTime(event_us)) < SAME_START);
@@ -117,7 +130,10 @@ impl Sessions {
             let lost = self.open.iter().position(|s| s.pid == pid);
             self.close(lost, End { time_us: time.0, ..End::default() }, around, facts);
         }
-        let name = name_of(session_id, pid, time);
+        // The same name whether the process or its event is seen first.
+        let process = live.iter().find(|process| pid.is_some() && process.pid == pid);
+        let started = process.and_then(Live::since).filter(|started| started.since(time) <= START_SLACK);
+        let name = name_of(session_id, pid, started.unwrap_or(time));
         self.newest.clone_from(&name);
         self.newest_start_us = time.0;
         self.iteration = None;
@@ -254,7 +270,7 @@ impl Sessions {
     ) {
         let known = self.open.iter_mut().rev().find(|s| s.pid == process.pid);
         let Some(session) = known else {
-            let started = process.started.or(process.pid_file_written).unwrap_or(now);
+            let started = process.since().unwrap_or(now);
             let session = Session {
                 name: name_of(process.session_id.as_deref(), process.pid, started),
                 pid: process.pid,

@@ -20,18 +20,21 @@ pub(super) fn availability() -> Vec<Rule> {
             name: "MusterAvailabilitySLOViolation",
             severity: Severity::Warning,
             hold: "15m",
-            expr: "muster_slo:availability:ratio_30d < 0.999",
+            // Known for six hours: before, a scrape or two that failed would be below the level.
+            expr: "muster_slo:availability:ratio_30d < 0.999\nand\nup{job=\"muster\"} offset 6h",
             summary: "The collector was there for {{ $value | humanizePercentage }} of 30 days",
             description: "Prometheus reached {{ $labels.instance }} in {{ $value | humanizePercentage }} of its scrapes of the \
                           last 30 days. The service level is 99.9%. Agents spool what they could not send: figures came late, \
-                          and nothing is lost by it.",
-            given: up("1x8 0 1x30"),
-            at: "39m",
+                          and nothing is lost by it. Where Prometheus keeps less than 30 days (--storage.tsdb.retention.time), it is \
+                          about those that it keeps.",
+            given: up("1x299 0x49 1x100"),
+            at: "400m",
             labels: collector_labels(),
-            value: "97.5%",
-            quiet: up("1x40"),
+            value: "87.53%",
+            quiet: up("1x500"),
         }
-        .rule(),
+        .rule()
+        .but_not_for(up("_x200 1x8 0 1x300")),
     ]
 }
 
@@ -39,7 +42,7 @@ pub(super) fn alerts() -> Vec<Rule> {
     vec![
         down(),
         missing(),
-        poisoned(),
+        restarting(),
         disk_full(),
         degraded(),
         lagging(),
@@ -91,26 +94,27 @@ fn missing() -> Rule {
     .rule()
 }
 
-fn poisoned() -> Rule {
-    let batches = "muster_server_batches_total";
+fn restarting() -> Rule {
+    let bytes = "muster_server_accepted_bytes_total";
     Plain {
-        name: "MusterJournalPoisoned",
+        name: "MusterCollectorRestarting",
         severity: Severity::Critical,
         hold: "",
-        expr: "sum without (outcome) (increase(muster_server_batches_total{outcome=\"unavailable\"}[5m])) > 0",
-        summary: "The collector {{ $labels.instance }} takes no more events",
-        description: "A write or a sync of the journal failed, so nothing is acknowledged until the collector is started \
-                      anew. Agents spool.",
-        given: one(batches, "outcome=\"unavailable\"", "0x5 0+5x10"),
-        at: "10m",
+        // A fall of the counter is a start between two scrapes; `up` shows the starts that took longer.
+        expr: "resets(muster_server_accepted_bytes_total[30m]) >= 2\nor\nchanges(up{job=\"muster\"}[30m]) >= 4",
+        summary: "The collector {{ $labels.instance }} starts again and again",
+        description: "The collector has begun anew at least twice within 30 minutes. A collector whose journal cannot be \
+                      written to ends, for whoever started it to start it anew. Agents spool.",
+        given: one(bytes, "", "0+9x4 0+9x4 0+9x10"),
+        at: "12m",
         labels: collector_labels(),
         value: "",
-        quiet: vec![
-            (of_collector(batches, "outcome=\"unavailable\""), "3x20"),
-            (of_collector(batches, "outcome=\"appended\""), "0+50x20"),
-        ],
+        // One start is an update.
+        quiet: one(bytes, "", "0+9x6 0+9x20"),
     }
     .rule()
+    .and_for(one(UP, "", "1x3 0x1 1x3 0x1 1x10"), "")
+    .but_not_for(one(UP, "", "1x5 0x2 1x20"))
 }
 
 fn disk_full() -> Rule {

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use muster::private_file;
 use secrecy::SecretString;
 use zeroize::Zeroize;
 
@@ -13,7 +14,7 @@ const CREDENTIAL_BYTES_MAX: u64 = 16 << 10;
 /// Where a credential is kept. Holds none itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credential {
-    /// In a file that only its owner can read; read again when the destination refuses what was read.
+    /// In a private file ([`private_file`]); read again when the destination refuses what was read.
     File(PathBuf),
     /// In an environment variable.
     Variable(String),
@@ -61,26 +62,12 @@ impl Credential {
 fn read_file(path: &Path) -> Result<SecretString, CredentialError> {
     let io_error = |source| CredentialError::Io { path: path.to_owned(), source };
     let file = File::open(path).map_err(io_error)?;
-    refuse_loose(&file, path)?;
+    if let Some(mode) = private_file::loose_mode(&file).map_err(io_error)? {
+        return Err(CredentialError::LooseFile { path: path.to_owned(), mode });
+    }
     let mut text = String::new();
     file.take(CREDENTIAL_BYTES_MAX).read_to_string(&mut text).map_err(io_error)?;
     let secret = SecretString::from(text.trim());
     text.zeroize();
     Ok(secret)
-}
-
-#[cfg(unix)]
-fn refuse_loose(file: &File, path: &Path) -> Result<(), CredentialError> {
-    use std::os::unix::fs::PermissionsExt;
-    let metadata = file.metadata().map_err(|source| CredentialError::Io { path: path.to_owned(), source })?;
-    let mode = metadata.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(CredentialError::LooseFile { path: path.to_owned(), mode });
-    }
-    Ok(())
-}
-
-#[cfg(not(unix))]
-fn refuse_loose(_file: &File, _path: &Path) -> Result<(), CredentialError> {
-    Ok(())
 }

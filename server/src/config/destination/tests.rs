@@ -10,7 +10,7 @@ fn parse(text: &str) -> Result<Vec<Destination>, String> {
 
 fn one(more: &str) -> Result<Destination, String> {
     let text = format!(
-        "[[destination]]\nname = \"nr\"\nprofile = \"otlp\"\nendpoint = \"http://localhost:4317\"\n{more}"
+        "[[destination]]\nname = \"nr\"\nprofile = \"otlp\"\nendpoint = \"http://localhost:14317\"\n{more}"
     );
     parse(&text).map(|mut destinations| destinations.remove(0))
 }
@@ -56,12 +56,21 @@ fn an_error_names_the_destination_the_key_and_what_to_do() {
 
 #[test]
 fn names_are_unique_and_unknown_keys_are_found_in_every_entry() {
-    let entry = "[[destination]]\nname = \"nr\"\nprofile = \"otlp\"\nendpoint = \"http://localhost:4317\"\n";
+    let entry = "[[destination]]\nname = \"nr\"\nprofile = \"otlp\"\nendpoint = \"http://localhost:14317\"\n";
     assert!(parse(&format!("{entry}{entry}")).expect_err("twice").contains("another destination"));
     let said = parse(&format!("{entry}[[destination]]\nendpiont = \"x\"\n")).expect_err("unknown");
     assert_eq!(said, "line 6: unknown key `destination.endpiont`; did you mean `endpoint`?");
     let said = one("filter = { tem = [\"x\"] }\n").expect_err("unknown");
     assert!(said.contains("did you mean `team`"), "{said}");
+}
+
+#[test]
+fn every_example_of_the_reference_page_is_valid_beside_the_default_listeners() {
+    let page = otlp::profile::reference_page();
+    for block in page.split("```toml\n").skip(1) {
+        let example = block.split("```").next().expect("split gives one piece at least");
+        parse(example).unwrap_or_else(|said| panic!("{said}\n{example}"));
+    }
 }
 
 #[test]

@@ -10,8 +10,9 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use otlp::profile::Transport;
+use rustls::client::WantsClientCert;
 use rustls::crypto::ring;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
@@ -80,18 +81,25 @@ pub(super) fn client(destination: &Destination) -> Result<HttpClient, ConnectErr
 }
 
 fn tls(destination: &Destination) -> Result<ClientConfig, ConnectError> {
-    let provider = Arc::new(ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    let builder = match &destination.ca_file {
-        Some(path) => builder.with_root_certificates(roots(path)?),
-        None => builder.with_webpki_roots(),
-    };
+    let builder = trusting(destination.ca_file.as_deref())?;
     let Some(files) = &destination.client_certificate else { return Ok(builder.with_no_client_auth()) };
     let chain = certificates(&files.cert_file)?;
     let key_pem = Zeroizing::new(read(&files.key_file)?);
     let key = PrivateKeyDer::from_pem_slice(&key_pem)
         .map_err(|_| ConnectError::Pem { path: files.key_file.clone(), what: "private key" })?;
     Ok(builder.with_client_auth_cert(chain, key)?)
+}
+
+/// TLS that trusts the authorities in a PEM file; the public ones if none is named.
+pub(crate) fn trusting(
+    ca_file: Option<&Path>,
+) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, ConnectError> {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(match ca_file {
+        Some(path) => builder.with_root_certificates(roots(path)?),
+        None => builder.with_webpki_roots(),
+    })
 }
 
 fn roots(path: &Path) -> Result<RootCertStore, ConnectError> {

@@ -238,10 +238,20 @@ async fn a_refused_credential_keeps_the_queue_and_shows_no_secret() {
     assert_eq!(sink.received()[0].headers["authorization"], "Bearer canary-7f3a");
     let row = observed.row();
     assert_eq!(row.queued_records, 1);
-    let client = Client::new(&destination, bench.source.clock.clone()).expect("client");
+    let client = Client::new(&destination, None, bench.source.clock.clone()).expect("client");
     let told = format!("{row:?} {destination:?} {client:?} {:?}", observed.figures);
     assert!(told.contains("HTTP 401: bad key") && !told.contains("canary"), "{told}");
     forwarding.stop().await;
+}
+
+#[tokio::test]
+async fn a_probe_says_that_its_request_is_empty() {
+    let sink = Sink::start(|_, _| ok()).await;
+    let destination = otlp("one", &sink, "http/protobuf", "signals = [\"logs\"]\n");
+    let probes = probe::probe(&destination, Bench::new().source.clock).await.expect("asked");
+    assert!(probes[0].ok, "{probes:?}");
+    let received = sink.received();
+    assert_eq!(received[0].headers.get("content-length").map(|length| length.as_bytes()), Some(&b"0"[..]));
 }
 
 #[tokio::test]

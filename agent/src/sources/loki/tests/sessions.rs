@@ -108,6 +108,27 @@ fn several_sessions_of_one_project_are_told_apart_by_their_processes() {
     assert_eq!(world.reading.state.unwrap().sessions_live, 1);
 }
 
+/// An agent that was there from the start and one that comes later (`muster agent preview`) speak of one session.
+#[test]
+fn a_live_session_has_the_same_name_whether_its_process_or_its_event_is_seen_first() {
+    for process_first in [true, false] {
+        let mut world = World::empty();
+        let started = WallTime(world.now.0 - 2_000_000);
+        world.processes.alive.insert(7);
+        world.processes.started.insert(7, started);
+        world.write("loki.pid", "7");
+        if process_first {
+            world.run();
+        }
+        world.append("events.jsonl", world.event("session_start", r#"{"pid":7}"#));
+        world.run();
+        world.wait(5);
+        let name = format!("session pid-7-{} RUNNING", started.0 / 1_000_000);
+        assert_eq!(world.reading.count(&name), 1, "{:#?}", world.reading.said);
+        assert_eq!(world.reading.count("session "), 1, "{:#?}", world.reading.said);
+    }
+}
+
 /// Trap 8.
 #[test]
 fn the_end_of_one_of_several_sessions_is_the_end_of_the_one_whose_process_goes() {

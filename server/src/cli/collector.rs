@@ -1,0 +1,197 @@
+//! The pages of a running collector or agent: where they are, with which credential, trusting whom.
+//!
+//! Plain HTTP or TLS. A token is sent over plain HTTP to this machine alone: on the way to another everybody could read it.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, HeaderValue, USER_AGENT};
+use http::{Request, StatusCode, Uri};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use muster::credential::Token;
+use muster::reasons::reasons;
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
+
+use super::Failure;
+use crate::forward;
+
+/// Where a collector's pages are unless told otherwise.
+pub(super) const SERVER_DEFAULT: &str = "http://127.0.0.1:9464";
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A page is rendered within a second; a summary or a page of a million series takes some.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(60);
+/// A page of a million series has about 300 MiB.
+const PAGE_BYTES_MAX: usize = 1 << 30;
+/// What of a refusal is told.
+const REFUSAL_CHARS_MAX: usize = 300;
+
+/// Which collector.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Which collector")]
+pub(super) struct CollectorArguments {
+    /// Its pages, http://HOST:PORT or https://HOST:PORT [default: http://127.0.0.1:9464].
+    #[arg(long, value_name = "URL", alias = "http", env = "MUSTER_HTTP")]
+    pub(super) server: Option<String>,
+    /// File with a token, where the collector wants one: a team's shows that team, an operator's everything.
+    #[arg(long, value_name = "FILE", env = "MUSTER_TOKEN_FILE")]
+    pub(super) token_file: Option<PathBuf>,
+    /// PEM of the authority that signed the collector's certificate [default: the public ones].
+    #[arg(long, value_name = "FILE", env = "MUSTER_CA_FILE")]
+    pub(super) ca_file: Option<PathBuf>,
+}
+
+/// A collector, and how to speak to it.
+pub(super) struct Collector {
+    base: String,
+    token: Option<HeaderValue>,
+    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    runtime: Runtime,
+}
+
+impl Collector {
+    pub(super) fn new(arguments: &CollectorArguments) -> Result<Self, Failure> {
+        let base = base(arguments.server.as_deref().unwrap_or(SERVER_DEFAULT))?;
+        let mut token = None;
+        if let Some(path) = &arguments.token_file {
+            refuse_to_show(&base)?;
+            let read = Token::from_file(path).map_err(Failure::other)?;
+            let mut value =
+                HeaderValue::try_from(format!("Bearer {}", read.expose())).map_err(Failure::other)?;
+            value.set_sensitive(true);
+            token = Some(value);
+        }
+        let tls = forward::trusting(arguments.ca_file.as_deref()).map_err(Failure::other)?;
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        http.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let connector = HttpsConnectorBuilder::new().with_tls_config(tls.with_no_client_auth());
+        let connector = connector.https_or_http().enable_http1().wrap_connector(http);
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(Failure::other)?;
+        Ok(Self { base, token, client: Client::builder(TokioExecutor::new()).build(connector), runtime })
+    }
+
+    /// Where it is.
+    pub(super) fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// A page; anything else than 200 is a failure, in words.
+    pub(super) fn page(&self, path: &str) -> Result<String, Failure> {
+        let (status, body) = self.ask(path)?;
+        if status == StatusCode::OK {
+            return Ok(body);
+        }
+        let base = &self.base;
+        Err(Failure::Other(match status {
+            StatusCode::UNAUTHORIZED => format!(
+                "{base} does not accept the credential; --token-file names one, `muster token create` makes one"
+            ),
+            StatusCode::NOT_FOUND => format!(
+                "{base}{path} is not there: is it the address of a collector's pages (port 9464), and as new as this?"
+            ),
+            status => {
+                let said: String = body.trim().chars().take(REFUSAL_CHARS_MAX).collect();
+                format!("{base}{path} answered {}: {said}", status.as_u16())
+            }
+        }))
+    }
+
+    /// Whatever a page answers.
+    pub(super) fn ask(&self, path: &str) -> Result<(StatusCode, String), Failure> {
+        let uri = format!("{}{path}", self.base);
+        let mut request = Request::get(uri).body(Empty::new()).map_err(Failure::other)?;
+        let agent = concat!("muster/", env!("CARGO_PKG_VERSION"));
+        request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(agent));
+        if let Some(token) = &self.token {
+            request.headers_mut().insert(AUTHORIZATION, token.clone());
+        }
+        let exchange = async {
+            let response = self.client.request(request).await.map_err(|error| self.away(&error))?;
+            let (head, body) = response.into_parts();
+            let body = Limited::new(body, PAGE_BYTES_MAX).collect().await;
+            let body =
+                body.map_err(|error| Failure::Other(format!("{} stopped answering: {error}", self.base)))?;
+            Ok((head.status, String::from_utf8_lossy(&body.to_bytes()).into_owned()))
+        };
+        let answered = self.runtime.block_on(async { timeout(PAGE_TIMEOUT, exchange).await });
+        answered.unwrap_or_else(|_| {
+            Err(Failure::Other(format!("no answer from {} within {PAGE_TIMEOUT:?}", self.base)))
+        })
+    }
+
+    fn away(&self, error: &hyper_util::client::legacy::Error) -> Failure {
+        let advice = if error.is_connect() || self.base.starts_with("https:") {
+            "is it running? `muster up` or `muster serve` starts one, --server names another"
+        } else {
+            "it speaks no HTTP there; if it speaks TLS, name it with --server https://..."
+        };
+        Failure::Other(format!("no answer from {}: {}; {advice}", self.base, reasons(error)))
+    }
+}
+
+/// `http://host:port` of what was given; a bare `host:port` is plain HTTP.
+fn base(server: &str) -> Result<String, Failure> {
+    let url = if server.contains("://") { server.to_owned() } else { format!("http://{server}") };
+    let refused = || {
+        Failure::Other(format!(
+            "--server {server:?} is no address; write http://HOST:PORT or https://HOST:PORT"
+        ))
+    };
+    let uri: Uri = url.parse().map_err(|_| refused())?;
+    let scheme = uri.scheme_str().filter(|scheme| ["http", "https"].contains(scheme));
+    let (Some(scheme), Some(authority)) = (scheme, uri.authority()) else { return Err(refused()) };
+    let has_more = uri.path_and_query().is_some_and(|rest| rest.as_str() != "/");
+    if has_more || authority.host().is_empty() || authority.as_str().contains('@') {
+        return Err(refused());
+    }
+    Ok(format!("{scheme}://{authority}"))
+}
+
+fn refuse_to_show(base: &str) -> Result<(), Failure> {
+    let uri: Uri = base.parse().map_err(Failure::other)?;
+    let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    let is_here = host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+    if uri.scheme_str() == Some("https") || is_here {
+        return Ok(());
+    }
+    Err(Failure::Other(format!(
+        "{base} is plain HTTP to another machine, and would show the token to everybody between: use https://"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_url_or_a_host_and_a_port() {
+        for (given, wanted) in [
+            ("127.0.0.1:9464", "http://127.0.0.1:9464"),
+            ("http://[::1]:9464/", "http://[::1]:9464"),
+            ("https://collector.example:9464", "https://collector.example:9464"),
+        ] {
+            assert_eq!(base(given).expect(given), wanted);
+        }
+        for given in ["", "ftp://x", "http://", "https://a/metrics", "http://user@a:1", "a b"] {
+            assert!(base(given).is_err(), "{given}");
+        }
+    }
+
+    #[test]
+    fn a_token_goes_to_another_machine_over_tls_alone() {
+        for base in
+            ["https://collector.example:9464", "http://127.0.0.1:9464", "http://[::1]:1", "http://localhost"]
+        {
+            assert!(refuse_to_show(base).is_ok(), "{base}");
+        }
+        let said = refuse_to_show("http://collector.example:9464").expect_err("refused").to_string();
+        assert!(said.contains("https://"), "{said}");
+    }
+}
