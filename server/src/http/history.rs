@@ -244,7 +244,8 @@ async fn answer<T: Send + 'static>(
 
 fn history(pages: &Pages) -> Result<History, Refused> {
     let words = "this collector keeps no history: [history] is off in its configuration";
-    pages.history.clone().ok_or_else(|| Refused(StatusCode::NOT_FOUND, words.to_owned()))
+    let served = pages.history.as_ref().ok_or_else(|| Refused(StatusCode::NOT_FOUND, words.to_owned()))?;
+    served.reader().map_err(|error| unavailable(error.to_string()))
 }
 
 fn unavailable(words: String) -> Refused {
