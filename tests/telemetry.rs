@@ -264,9 +264,8 @@ fn what_comes_is_shown_as_it_comes_and_once() {
 }
 
 #[test]
-fn a_teams_token_shows_its_team_alone() {
+fn rows_are_of_the_team_whose_token_sent_them() {
     let folder = tempfile::tempdir().unwrap();
-    // Pages on an address that others can reach: they want a token, whoever asks.
     let collector = Collector::spawn(folder.path(), CollectorOptions::default());
     let token = |team: &str| {
         let output = collector.command(&["token", "create", "--team", team]);
