@@ -264,9 +264,8 @@ fn what_comes_is_shown_as_it_comes_and_once() {
 }
 
 #[test]
-fn a_teams_token_shows_its_team_alone() {
+fn rows_are_of_the_team_whose_token_sent_them() {
     let folder = tempfile::tempdir().unwrap();
-    // Pages on an address that others can reach: they want a token, whoever asks.
     let collector = Collector::spawn(folder.path(), CollectorOptions::default());
     let token = |team: &str| {
         let output = collector.command(&["token", "create", "--team", team]);
@@ -284,6 +283,39 @@ fn a_teams_token_shows_its_team_alone() {
     assert_eq!(collector.rows("/api/v1/history/runs?team=red").len(), 1);
     let told = http::get(collector.http, "/api/v1/history/runs?team=red").text();
     assert!(told.contains("\"team\":\"red\"") && !told.contains("blue"), "{told}");
+}
+
+#[test]
+fn a_run_has_what_its_worker_used_and_a_data_folder_is_read_without_its_collector() {
+    let mut fed = Fed::new();
+    let mut agent = RawAgent::connect(fed.collector.grpc, &Identity::random()).unwrap();
+    let used: EventMaker<'_> = Box::new(|builder| {
+        Kind::ResourceSample(v1::ResourceSample {
+            scope: v1::ResourceScope::Worker as i32,
+            worker: builder.text("tester"),
+            cpu_percent: Some(12.5),
+            memory_bytes: Some(64 << 20),
+            ..Default::default()
+        })
+    });
+    let events = vec![run_finished("tester", RunStatus::Success), used];
+    assert_eq!(agent.send("devloop", "used", events).outcome(), Outcome::Appended);
+    let guide = ["--format", "csv", "--project", "used"];
+    let asked = std::fs::read_to_string(fed.export("asked.csv", &guide)).unwrap();
+    assert!(asked.lines().nth(1).unwrap().ends_with(",tester,250,success,12.5,64"), "{asked}");
+
+    let folder = fed.collector.data_dir();
+    let folder = folder.to_str().unwrap();
+    let refused =
+        fed.telemetry(&["export", "--output", "-", "--data-dir", folder]).args(guide).output().unwrap();
+    assert!(!refused.status.success());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("--server"), "{refused:?}");
+
+    fed.collector.process.kill9();
+    let read = fed.export("read.csv", &["--format", "csv", "--project", "used", "--data-dir", folder]);
+    assert_eq!(std::fs::read_to_string(read).unwrap(), asked);
+    let all = fed.summary(&["--data-dir", folder]);
+    assert_eq!(all["total"]["runs"]["total"], 241, "{all}");
 }
 
 #[test]

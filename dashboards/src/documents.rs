@@ -19,6 +19,11 @@ use crate::names;
 const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("docs/dashboards.md", "loki_events", "how Datadog's check wants the counter to be listed"),
     ("docs/guides-differences.md", "loki_events", "how Datadog's check wants the counter to be listed"),
+    ("docs/telemetry-destinations.md", "muster_runs", "a table's name"),
+    ("docs/telemetry-destinations.md", "muster_events", "a table's name"),
+    ("docs/telemetry-destinations.md", "muster_sessions", "a table's name"),
+    ("docs/telemetry-destinations.md", "muster_usage", "a table's name"),
+    ("docs/telemetry-destinations.md", "muster_samples", "a table's name"),
     ("docs/guides-differences.md", "loki_xxx", "the guide's example of a token"),
 ];
 

@@ -3,6 +3,7 @@
 //! - [`grafana`]: one module a dashboard, over a small typed description of rows, panels and queries.
 //! - [`prometheus`]: scrape configurations, recording rules, alerts and their tests.
 //! - [`datadog`], [`newrelic`], [`elastic`]: the overview for those that read OTLP, from one description.
+//! - [`mod@reference`]: the page about the service's own figures.
 //! - [`names`]: every series that an expression may name, with its type and labels.
 //!
 //! The files in `dashboards/` are what [`files`] gives; a test fails when they differ, and `MUSTER_BLESS=1 cargo test -p
@@ -15,6 +16,7 @@ pub mod names;
 pub mod newrelic;
 mod overview;
 pub mod prometheus;
+pub mod reference;
 
 #[cfg(test)]
 pub(crate) mod check;

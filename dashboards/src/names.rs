@@ -107,6 +107,21 @@ pub const COLLECTOR_FIGURES: &[OwnFigure] = &[
     counter("muster_otlp_items_rejected_total", &["signal", "reason"]),
     counter("muster_otlp_accepted_bytes_total", &["signal"]),
     gauge("muster_otlp_memory_bytes", &[]),
+    counter("muster_history_rows_total", &["data_set"]),
+    counter("muster_history_failures_total", &["reason"]),
+    counter("muster_history_flushes_total", &[]),
+    counter("muster_history_compactions_total", &[]),
+    counter("muster_history_compacted_files_total", &[]),
+    counter("muster_history_expired_files_total", &[]),
+    counter("muster_history_expired_bytes_total", &[]),
+    counter("muster_history_records_passed_over_total", &[]),
+    counter("muster_history_records_missing_total", &[]),
+    counter("muster_history_set_aside_files_total", &[]),
+    gauge("muster_history_files", &[]),
+    gauge("muster_history_bytes", &[]),
+    gauge("muster_history_lag_records", &[]),
+    gauge("muster_history_lag_seconds", &[]),
+    gauge("muster_history_up", &[]),
 ];
 
 /// The collector's figures of each destination, on its page while it has destinations.

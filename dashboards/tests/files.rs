@@ -77,6 +77,18 @@ fn the_list_of_panels_that_are_empty_by_nature_is_in_the_documentation() {
 }
 
 #[test]
+fn the_reference_of_the_services_own_figures_is_as_they_are() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics-service.md");
+    let wanted = dashboards::reference::service_page();
+    if std::env::var_os("MUSTER_BLESS").is_some() {
+        replace(&path, wanted.as_bytes(), Access::Umask).expect("the repository can be written");
+    } else {
+        let page = fs::read_to_string(&path).unwrap_or_default();
+        assert!(page == wanted, "{} is not as it is made; MUSTER_BLESS=1 writes it", path.display());
+    }
+}
+
+#[test]
 fn the_documentation_names_every_file() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/dashboards.md");
     let page = fs::read_to_string(&path).expect("the page is there");

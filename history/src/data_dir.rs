@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use journal::fs::RealFs;
-use journal::stream::{JournalStreamLog, StreamLog, StreamOpenError};
+use journal::stream::{JournalStreamLog, StreamOpenError};
 use journal::{Journal, OpenError};
 use muster::clock::Clock;
 
@@ -23,7 +23,7 @@ pub struct DataDir {
     /// The files.
     pub store: Arc<Store>,
     /// What is in no file yet.
-    pub log: Arc<dyn StreamLog>,
+    pub log: Arc<JournalStreamLog>,
     /// The journal, for its durable end.
     pub journal: Arc<Journal>,
 }

@@ -123,8 +123,9 @@ fn ago(text: &str, now: WallTime) -> Found {
     if text.eq_ignore_ascii_case("now") {
         return Some(Some(now));
     }
-    let lower = text.to_ascii_lowercase();
-    let amount = lower.strip_suffix("ago").map_or(lower.as_str(), str::trim_end);
+    let is_ago = text.len() > 3 && text.is_char_boundary(text.len() - 3);
+    let (before, last) = if is_ago { text.split_at(text.len() - 3) } else { (text, "") };
+    let amount = if last.eq_ignore_ascii_case("ago") { before.trim_end() } else { text };
     let us = amount_us(amount)?;
     Some(us.and_then(|us| now.0.checked_sub(us)).map(WallTime))
 }
@@ -154,7 +155,11 @@ fn amount_us(text: &str) -> Option<Option<u64>> {
 }
 
 fn unit_us(unit: &str) -> Option<u64> {
-    let seconds = match unit {
+    // Others write months so.
+    if unit == "M" {
+        return None;
+    }
+    let seconds = match unit.to_ascii_lowercase().as_str() {
         "s" | "sec" | "secs" | "second" | "seconds" => 1,
         "m" | "min" | "mins" | "minute" | "minutes" => 60,
         "h" | "hr" | "hrs" | "hour" | "hours" => 3_600,
@@ -187,8 +192,9 @@ fn local(text: &str, now: WallTime, zone: &TimeZone) -> Found {
         let start = date.to_zoned(zone.clone()).and_then(|zoned| zoned.start_of_day());
         return Some(start.ok().and_then(|zoned| wall(zoned.timestamp())));
     };
-    // Only what begins like a clock: jiff would also take a time without colons.
-    if time.as_bytes().get(2) != Some(&b':') {
+    // Only a clock: jiff would also take a time without colons, and pass over an offset or a zone after it.
+    let is_clock = time.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b':' | b'.'));
+    if !is_clock || time.as_bytes().get(2) != Some(&b':') {
         return None;
     }
     let clock: jiff::civil::Time = time.parse().ok()?;

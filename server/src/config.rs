@@ -5,6 +5,7 @@
 //! rest of the program may see: every value in it has been checked. An invalid file touches nothing.
 
 pub mod destination;
+mod history;
 mod keys;
 mod limits;
 mod own_door;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use muster::settings::{self, UnknownKey};
 
 use destination::Destination;
+pub use history::{BucketSettings, HistorySettings, PlaceSettings, PlaceSettingsError};
 pub use limits::Limits;
 pub(crate) use own_door::refuse_own_doors;
 
@@ -52,6 +54,8 @@ pub struct Config {
     pub limits: Limits,
     /// How the journal is kept.
     pub journal: JournalSettings,
+    /// How the history is kept.
+    pub history: HistorySettings,
     /// Where telemetry is forwarded to.
     pub destinations: Vec<Destination>,
     /// Sections that other parts of the program own, as they stand in the file.
@@ -84,13 +88,11 @@ pub struct JournalSettings {
     pub unsafe_no_sync: bool,
 }
 
-/// Sections that the agent and the history read themselves.
+/// Sections that others read themselves.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct OtherSections {
     /// `[agent]`.
     pub agent: Option<toml::Value>,
-    /// `[history]`.
-    pub history: Option<toml::Value>,
 }
 
 impl Eq for OtherSections {}

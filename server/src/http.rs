@@ -12,7 +12,6 @@ mod metrics_page;
 
 use std::sync::Arc;
 
-use ::history::reader::History;
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -29,6 +28,7 @@ pub use connection::serve;
 use crate::aggregate::View;
 use crate::credentials::{Credentials, Scope};
 use crate::forward::figures::Observed;
+use crate::history::ServedHistory;
 use crate::ingest::Peer;
 use crate::telemetry::Telemetry;
 
@@ -51,8 +51,8 @@ pub struct Pages {
     pub clock: Arc<dyn Clock>,
     /// Where telemetry is forwarded to.
     pub destinations: Vec<Observed>,
-    /// Rows of what happened; `None` where no history is kept.
-    pub history: Option<History>,
+    /// Rows of files and journal; `None` when it is off.
+    pub history: Option<Arc<ServedHistory>>,
     /// True: the collector stops.
     pub stop: watch::Receiver<bool>,
 }
@@ -90,6 +90,7 @@ pub fn router(pages: Pages) -> Router {
         .route("/api/v1/sessions", get(api::sessions))
         .route("/api/v1/runs", get(api::runs))
         .route("/api/v1/destinations", get(api::destinations))
+        .route("/api/v1/history", get(api::history_state))
         .route("/api/v1/history/summary", get(history::summary))
         .route("/api/v1/history/recent", get(history::recent))
         .route("/api/v1/history/{data_set}", get(history::rows))
@@ -109,6 +110,7 @@ async fn index(State(shared): State<Shared>) -> Response {
          <li><a href=/api/v1/sessions>/api/v1/sessions</a>\
          <li><a href=/api/v1/runs>/api/v1/runs</a>\
          <li><a href=/api/v1/destinations>/api/v1/destinations</a>\
+         <li><a href=/api/v1/history>/api/v1/history</a> how the history is kept\
          <li><a href=/api/v1/history/summary>/api/v1/history/summary</a> figures of the last 24 hours\
          <li><a href=/api/v1/history/runs>/api/v1/history/runs</a> and events, sessions, usage, samples, recent</ul></html>"
     );

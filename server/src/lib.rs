@@ -12,6 +12,7 @@ pub mod demo;
 pub mod figures;
 pub mod fleet;
 pub mod forward;
+pub mod history;
 pub mod http;
 pub mod ingest;
 pub mod otlp_door;

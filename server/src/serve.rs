@@ -1,7 +1,7 @@
 //! The whole collector: opens what it keeps, listens, and ends in order.
 //!
 //! ```text
-//! start:  data folder -> tokens, certificate -> journal -> stream log -> aggregate -> destinations -> listeners
+//! start:  data folder -> tokens, certificate -> journal -> stream log -> aggregate -> destinations -> history -> listeners
 //! stop:   no new connections, streams finish and say goodbye; destinations end what is out -> aggregate reads to the end and saves -> journal closes
 //! ```
 //!
@@ -33,6 +33,7 @@ use crate::credentials::TokenFileError;
 use crate::figures::{Door, Figures, Label};
 use crate::fleet::Fleet;
 use crate::forward::{ForwardError, Forwarding};
+use crate::history::{HistoryError, HistoryKeeping};
 use crate::ingest::Admission;
 use crate::stop::stopped;
 use crate::telemetry::TelemetryError;
@@ -59,6 +60,7 @@ pub struct Server {
     journal: Arc<Journal>,
     folding: Folding,
     forwarding: Forwarding,
+    history: HistoryKeeping,
     adjustable: Adjustable,
     stop: watch::Sender<bool>,
     poisoned: watch::Receiver<Option<String>>,
@@ -121,6 +123,9 @@ pub enum StartError {
     /// A destination cannot be forwarded to.
     #[error(transparent)]
     Forward(#[from] ForwardError),
+    /// The history cannot be kept as configured.
+    #[error(transparent)]
+    History(#[from] HistoryError),
     /// A thread or a snapshot, by the system's word.
     #[error("cannot start: {0}")]
     Io(#[from] std::io::Error),
@@ -178,8 +183,9 @@ impl Server {
             tracing::warn!(streams = figures.streams.value(), "some streams did not end in time");
         }
         self.tasks.shutdown().await;
-        let (folding, journal) = (self.folding, self.journal);
+        let (folding, history, journal) = (self.folding, self.history, self.journal);
         let closed = tokio::task::spawn_blocking(move || {
+            history.finish();
             folding.finish();
             drop(journal);
         });

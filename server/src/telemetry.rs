@@ -4,6 +4,7 @@
 //! and logs go out over OTLP when `OTEL_EXPORTER_OTLP_ENDPOINT` is set, and only then. Logs always go to standard error.
 
 mod destinations;
+mod history;
 mod instruments;
 mod logs;
 
@@ -19,6 +20,7 @@ use prometheus::{Registry, TextEncoder};
 use crate::config::destination::DESTINATIONS_MAX;
 
 pub use destinations::observe_destinations;
+pub use history::observe_history;
 pub use instruments::{Observed, observe};
 pub use logs::{LogFormat, LogReload, Logging, init};
 

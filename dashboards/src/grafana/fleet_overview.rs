@@ -98,10 +98,11 @@ fn alerts() -> Panel {
         PanelKind::Table,
         "Firing alerts",
         Unit::Number,
-        "Alerts of the shipped rules, and of all others in this Prometheus, that fire now; without those that only inform.",
+        "All alerts that fire in this Prometheus now, of every team, whatever is chosen above; without those that only inform. \
+         The shipped rules must be loaded here: without them nothing fires. What Alertmanager mutes or silences shows too.",
     )
     .column("Alerts", Unit::Number, "sum by (alertname, severity) (ALERTS{alertstate=\"firing\", severity!=\"info\"})")
-    .no_value("nothing fires")
+    .no_value("nothing fires, or no rules are loaded")
     .empty_by_nature("nothing fires on a sound system")
     .size(8, 7)
 }

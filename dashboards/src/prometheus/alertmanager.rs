@@ -39,7 +39,7 @@ receivers:
       - channel: '#muster-alerts'
         send_resolved: true
         title: '[{{ .Status | toUpper }}] {{ .CommonLabels.alertname }}'
-        text: '{{ range .Alerts }}{{ .Annotations.summary }}{{ "\n" }}{{ .Annotations.description }}{{ "\n" }}{{ end }}'
+        text: '{{ range .Alerts }}{{ .Annotations.summary }}{{ "\n" }}{{ .Annotations.description }}{{ "\n" }}{{ .Annotations.runbook_url }}{{ "\n" }}{{ end }}'
   - name: tickets
     email_configs:
       - to: team@example.com
@@ -48,7 +48,7 @@ receivers:
       - channel: '#muster-alerts'
         send_resolved: true
         title: '[{{ .Status | toUpper }}] {{ .CommonLabels.alertname }}'
-        text: '{{ range .Alerts }}{{ .Annotations.summary }}{{ "\n" }}{{ .Annotations.description }}{{ "\n" }}{{ end }}'
+        text: '{{ range .Alerts }}{{ .Annotations.summary }}{{ "\n" }}{{ .Annotations.description }}{{ "\n" }}{{ .Annotations.runbook_url }}{{ "\n" }}{{ end }}'
   - name: log
 
 inhibit_rules:
@@ -59,6 +59,15 @@ inhibit_rules:
   - source_matchers: [alertname="DevLoopLatencyCritical"]
     target_matchers: [alertname=~"DevLoopLatencyWarning|DevLoopAgentResponseTimeSLOViolation"]
     equal: [environment, team, project]
+  - source_matchers: [alertname="DevLoopSuccessRateSLOViolation"]
+    target_matchers: [alertname="DevLoopSuccessRateWarning"]
+    equal: [environment, team, project]
+  - source_matchers: [alertname="DevLoopAgentResponseTimeSLOViolation"]
+    target_matchers: [alertname="DevLoopLatencyWarning"]
+    equal: [environment, team, project]
+  - source_matchers: [alertname="DevLoopMemorySLOViolation"]
+    target_matchers: [alertname="DevLoopMemoryWarning"]
+    equal: [environment, team, user, host, project]
   - source_matchers: [alertname="DevLoopSuccessBudgetBurnFast"]
     target_matchers: [alertname="DevLoopSuccessBudgetBurnSlow"]
     equal: [environment, team, project]
@@ -74,7 +83,15 @@ inhibit_rules:
   - source_matchers: [alertname="LokiBudgetCritical"]
     target_matchers: [alertname="LokiBudgetWarning"]
     equal: [environment, team, user, host, project]
-  # Without the collector all else is an echo.
-  - source_matchers: [alertname=~"MusterCollectorDown|MusterCollectorMissing"]
-    target_matchers: [alertname=~"MusterAgentGone|MusterAgentsGone|MusterAvailabilitySLOViolation"]
+  # The last agent of a team says what each of its agents says.
+  - source_matchers: [alertname="MusterTeamSilent"]
+    target_matchers: [alertname="MusterAgentGone"]
+    equal: [environment, team]
+  # Without the collector all else in its environment is an echo.
+  - source_matchers: [alertname="MusterCollectorDown"]
+    target_matchers: [alertname=~"MusterAgentGone|MusterAgentsGone|MusterTeamSilent|MusterAgentDisconnected|MusterAvailabilitySLOViolation"]
+    equal: [environment]
+  # That no collector is known has no environment: it is said of all.
+  - source_matchers: [alertname="MusterCollectorMissing"]
+    target_matchers: [alertname=~"MusterAgentGone|MusterAgentsGone|MusterTeamSilent|MusterAvailabilitySLOViolation"]
 "#;

@@ -12,7 +12,10 @@ use super::rule::{Alert, Firing, Given, Record, Rule, Severity, of_project_in, s
 
 /// An environment's budgets.
 struct Budget {
+    /// The environment of its cases.
     environment: &'static str,
+    /// Matches its series.
+    selector: &'static str,
     /// Share of runs that may fail.
     failed: f64,
     failed_objective: &'static str,
@@ -25,9 +28,10 @@ struct Budget {
 /// Share of runs that may be slow where P95 is promised.
 const SLOW_BUDGET: f64 = 0.05;
 
-const BUDGETS: [Budget; 3] = [
+const BUDGETS: [Budget; 4] = [
     Budget {
         environment: "development",
+        selector: "environment=\"development\"",
         failed: 0.05,
         failed_objective: "95% succeed",
         slow_ms: "2500",
@@ -40,6 +44,7 @@ const BUDGETS: [Budget; 3] = [
     },
     Budget {
         environment: "staging",
+        selector: "environment=\"staging\"",
         failed: 0.02,
         failed_objective: "98% succeed",
         slow_ms: "1000",
@@ -52,6 +57,7 @@ const BUDGETS: [Budget; 3] = [
     },
     Budget {
         environment: "production",
+        selector: "environment=\"production\"",
         failed: 0.005,
         failed_objective: "99.5% succeed",
         slow_ms: "500",
@@ -60,6 +66,20 @@ const BUDGETS: [Budget; 3] = [
             ("0+4x40", "0+96x40", "4%"),
             ("0+2x40", "0+98x40", "2%"),
             ("0+1x40", "0+99x40", "1%"),
+        ],
+    },
+    // Any other environment, and series without one.
+    Budget {
+        environment: "laboratory",
+        selector: "environment!~\"development|staging|production\"",
+        failed: 0.01,
+        failed_objective: "99% succeed, by default",
+        slow_ms: "1000",
+        cases: [
+            ("0+18x40", "0+82x40", "18%"),
+            ("0+8x40", "0+92x40", "8%"),
+            ("0+4x40", "0+96x40", "4%"),
+            ("0+2x40", "0+98x40", "2%"),
         ],
     },
 ];
@@ -122,12 +142,10 @@ fn failed((window, name): &(&'static str, &'static str)) -> Rule {
 
 fn slow((window, name): &(&'static str, &'static str)) -> Rule {
     let of = |budget: &Budget| {
-        let Budget { environment, slow_ms, .. } = budget;
+        let Budget { selector, slow_ms, .. } = budget;
         // Text has le="500", OpenMetrics and Prometheus 3 have le="500.0".
-        let bucket = format!(
-            "{DURATION}_bucket{{environment=\"{environment}\", le=~\"{slow_ms}|{slow_ms}[.]0\"}}[{window}]"
-        );
-        let count = format!("{DURATION}_count{{environment=\"{environment}\"}}[{window}]");
+        let bucket = format!("{DURATION}_bucket{{{selector}, le=~\"{slow_ms}|{slow_ms}[.]0\"}}[{window}]");
+        let count = format!("{DURATION}_count{{{selector}}}[{window}]");
         format!("1 - sum by ({BY}) (rate({bucket}))\n  / (sum by ({BY}) (rate({count})) > 0)")
     };
     let expr = BUDGETS.iter().map(of).collect::<Vec<_>>().join("\nor\n");
@@ -203,7 +221,11 @@ fn latency(budget: &Budget) -> Promise<'_> {
         budget,
         ratios: &SLOW,
         allowed: SLOW_BUDGET,
-        objective: format!("95% under {} ms", budget.slow_ms),
+        objective: format!(
+            "95% under {} ms{}",
+            budget.slow_ms,
+            if budget.environment == "laboratory" { ", by default" } else { "" }
+        ),
         burning: LATE.map(|(fast, text)| (durations(budget, fast, "0+100x40"), text)),
         within: durations(budget, "0+98x40", "0+100x40"),
         rare: durations(budget, "0x40", "0x20 1 2 3 4 5 6 7 8 9 10x11"),
@@ -282,7 +304,7 @@ impl Promise<'_> {
 
     /// Either pair of windows burns, and enough runs to say so.
     fn burns(&self, pairs: [(&str, &str, f64); 2], volume: &str, runs_min: u32) -> String {
-        let selector = format!("{{environment=\"{}\"}}", self.budget.environment);
+        let selector = format!("{{{}}}", self.budget.selector);
         let allowed = self.allowed;
         let name = |window: &str| {
             self.ratios.iter().find(|(of, _)| *of == window).map(|(_, name)| *name).unwrap_or_default()

@@ -92,9 +92,18 @@ const BEARER: &str = "  # A collector with TLS and tokens. An operator's token s
           environment: production
 ";
 
-const KUBERNETES: &str = "  # Pods with the label app.kubernetes.io/name=muster that name their port http.
+const KUBERNETES: &str = "  # Pods with the label app.kubernetes.io/name=muster that name their port http, with TLS and an operator's token as
+  # docs/monitoring/kubernetes.md sets them up: `muster token create --operator > secrets/muster-token`.
   - job_name: muster
     honor_labels: true
+    scheme: https
+    tls_config:
+      ca_file: secrets/ca.pem
+      # Pods are reached by their addresses, which no certificate has.
+      server_name: muster.muster.svc
+    authorization:
+      type: Bearer
+      credentials_file: secrets/muster-token
     kubernetes_sd_configs:
       - role: pod
         namespaces:

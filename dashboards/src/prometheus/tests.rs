@@ -122,6 +122,36 @@ fn every_alert_has_a_runbook_and_every_runbook_an_alert() {
 }
 
 #[test]
+fn what_mutes_and_is_muted_exists_and_has_the_labels_that_must_be_equal() {
+    let known: BTreeMap<_, _> =
+        alerts().iter().map(|alert| (alert.name, check(&alert.expr).expect("checked above"))).collect();
+    let rules = super::alertmanager::CONFIGURATION.split("inhibit_rules:").nth(1).expect("there are some");
+    let mut seen = 0;
+    for rule in rules.split("- source_matchers:").skip(1) {
+        let quoted = |text: &str| text.split('"').nth(1).map(str::to_owned);
+        let names: Vec<String> = rule
+            .split("alertname")
+            .skip(1)
+            .filter_map(quoted)
+            .flat_map(|names| names.split('|').map(str::to_owned).collect::<Vec<_>>())
+            .collect();
+        assert!(names.len() >= 2, "{rule}");
+        let equal =
+            rule.split_once("equal: [").and_then(|(_, rest)| rest.split_once(']')).map_or("", |part| part.0);
+        for name in names {
+            let labels = known.get(name.as_str()).unwrap_or_else(|| panic!("no alert is called {name}"));
+            for label in equal.split(", ").filter(|label| !label.is_empty()) {
+                assert!(labels.contains(label), "{name} has no label {label}");
+            }
+        }
+        // Without an environment in common, staging would mute production.
+        assert!(!equal.is_empty() || rule.contains("MusterCollectorMissing"), "{rule}");
+        seen += 1;
+    }
+    assert!(seen >= 10, "{seen}");
+}
+
+#[test]
 fn the_guides_names_and_degrees_are_kept() {
     let found: BTreeSet<_> = alerts().iter().map(|alert| (alert.name, alert.severity.name())).collect();
     for named in [

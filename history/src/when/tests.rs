@@ -109,6 +109,12 @@ fn what_is_not_understood_is_an_error_with_examples() {
         "ﬁ",
         "1h ago ago",
         "1h and 5m",
+        "1M",
+        "today 14:30+02:00",
+        "yesterday 08:00-05:00",
+        "today 14:30Z",
+        "2026-11-01T14:30[Europe/Berln]",
+        "2026-11-01T14:30-05:00[Europe/Berlin]",
     ] {
         let error = utc(text).expect_err(text);
         assert!(matches!(error, WhenError::NotUnderstood { .. }), "{text:?}: {error}");

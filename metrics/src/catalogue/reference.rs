@@ -55,6 +55,8 @@ fn row(family: &Family, page: &mut String) {
 const HEAD: &str = "# Metrics
 
 This page is generated from the catalogue in `metrics/src/catalogue/` (`MUSTER_BLESS=1 cargo test -p metrics` writes it).
+The figures of the service itself (`muster_server_*`, `muster_destination_*`, `muster_otlp_*`, `muster_agent_*`) are in
+[metrics-service.md](metrics-service.md).
 
 - Labels: at the collector every family also has `team`, `user`, `host` and `project`, before its own. On an agent's own
   page there are none of these while one project is watched, and `project` with more.

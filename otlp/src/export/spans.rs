@@ -30,11 +30,7 @@ use crate::proto::trace::{ResourceSpans, ScopeSpans, Span, Status};
 
 /// The runs and sessions that end in a batch that [`muster::batch::decode`] returned, as spans. `wanted` is asked once
 /// for each event that ends one, with the same facts as in [`logs`](super::logs()).
-pub fn spans(
-    key: &StreamKey,
-    batch: &v1::Batch,
-    wanted: impl FnMut(&EventFacts<'_>) -> bool,
-) -> Exported {
+pub fn spans(key: &StreamKey, batch: &v1::Batch, wanted: impl FnMut(&EventFacts<'_>) -> bool) -> Exported {
     numbered_spans(key, batch, &[], wanted)
 }
 

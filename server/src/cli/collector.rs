@@ -137,10 +137,10 @@ impl Collector {
 }
 
 /// `http://host:port` of what was given; a bare `host:port` is plain HTTP.
-fn base(server: &str) -> Result<String, Failure> {
+pub(super) fn base(server: &str) -> Result<String, Failure> {
     let url = if server.contains("://") { server.to_owned() } else { format!("http://{server}") };
     let refused = || {
-        Failure::Other(format!(
+        Failure::Usage(format!(
             "--server {server:?} is no address; write http://HOST:PORT or https://HOST:PORT"
         ))
     };
@@ -154,7 +154,8 @@ fn base(server: &str) -> Result<String, Failure> {
     Ok(format!("{scheme}://{authority}"))
 }
 
-fn refuse_to_show(base: &str) -> Result<(), Failure> {
+/// A token goes to another machine over TLS alone.
+pub(super) fn refuse_to_show(base: &str) -> Result<(), Failure> {
     let uri: Uri = base.parse().map_err(Failure::other)?;
     let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
     let is_here = host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());

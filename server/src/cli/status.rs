@@ -26,13 +26,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let sessions = rows(&collector, "sessions")?;
     // Shown to the operator alone: elsewhere there are none to see.
     let mut destinations = rows(&collector, "destinations").unwrap_or_default();
+    let history = rows(&collector, "history").unwrap_or_default();
     let health = match collector.page("/readyz") {
         Ok(_) => "ready".to_owned(),
         Err(error) => error.to_string(),
     };
     if arguments.json {
         let all = serde_json::json!({ "health": health, "agents": agents, "sessions": sessions,
-            "destinations": destinations });
+            "destinations": destinations, "history": history.first() });
         return print(&format!("{all}\n"));
     }
     let connected = agents.iter().filter(|agent| agent["connected"] == true).count();
@@ -57,7 +58,27 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         destinations.iter_mut().for_each(tell);
         text += &table(&destinations, &DESTINATION_COLUMNS);
     }
+    history.iter().for_each(|history| text += &history_line(history));
     print(&text)
+}
+
+/// One line: where, how much, what is not in files yet, what is wrong.
+fn history_line(history: &Value) -> String {
+    let number = |key: &str| history[key].as_u64().unwrap_or(0);
+    let mut line = format!(
+        "history {}: {} files, {:.1} MB; {} journal records not in files yet",
+        history["place"].as_str().unwrap_or("-"),
+        number("files"),
+        number("bytes") as f64 / 1e6,
+        number("lag_records"),
+    );
+    if number("files_set_aside") > 0 {
+        line += &format!("; {} corrupt files set aside", number("files_set_aside"));
+    }
+    if let Some(problem) = history["problem"].as_str() {
+        line += &format!("\n  NOT WRITTEN: {problem}");
+    }
+    line + "\n"
 }
 
 /// What of a destination is shown to a person.

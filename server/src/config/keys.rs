@@ -4,6 +4,7 @@ use muster::settings::first_unknown_key;
 
 use super::ConfigError;
 use super::destination::{FILTER_KEYS as DESTINATION_FILTER, KEYS as DESTINATION};
+use super::history::KEYS as HISTORY;
 
 /// Keys of the file's top level; the sections of others are checked by their owners.
 const SECTIONS: [&str; 4] = ["server", "agent", "history", "destination"];
@@ -37,12 +38,13 @@ const JOURNAL: [&str; 5] =
 
 /// Refuses the first key that nobody reads. Text that is no TOML passes: serde reports it with its place.
 pub(super) fn check(text: &str) -> Result<(), ConfigError> {
-    let sections: [(&[&str], &[&str]); 7] = [
+    let sections: [(&[&str], &[&str]); 8] = [
         (&[], &SECTIONS),
         (&["server"], &SERVER),
         (&["server", "tls"], &TLS),
         (&["server", "limits"], &LIMITS),
         (&["server", "journal"], &JOURNAL),
+        (&["history"], &HISTORY),
         (&["destination"], &DESTINATION),
         (&["destination", "filter"], &DESTINATION_FILTER),
     ];

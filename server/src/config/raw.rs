@@ -7,6 +7,7 @@ use std::time::Duration;
 use muster::settings;
 
 use super::destination;
+use super::history::RawHistory;
 use super::limits::{COUNT_RANGE, OTLP_MEMORY_BYTES_RANGE, OTLP_REQUEST_BYTES_RANGE, SNAPSHOT_SECONDS_RANGE};
 use super::{
     Config, ConfigError, GRPC_LISTEN_DEFAULT, HTTP_LISTEN_DEFAULT, JournalSettings, Limits,
@@ -33,7 +34,8 @@ pub(super) struct File {
     #[serde(default)]
     server: Server,
     agent: Option<toml::Value>,
-    history: Option<toml::Value>,
+    #[serde(default)]
+    history: RawHistory,
     destination: Option<toml::Value>,
 }
 
@@ -87,6 +89,10 @@ impl File {
     pub(super) fn validate(self, overrides: &Overrides) -> Result<Config, ConfigError> {
         let server = self.server;
         let over = overrides.clone();
+        let data_dir = over
+            .data_dir
+            .or(server.data_dir)
+            .unwrap_or_else(|| settings::default_state_dir(&settings::process_environment, "server"));
         let default_address = |text: &str| text.parse().expect("the default addresses are valid (tested)");
         Ok(Config {
             grpc_listen: over
@@ -98,17 +104,15 @@ impl File {
                 .or(server.http_listen)
                 .unwrap_or_else(|| default_address(HTTP_LISTEN_DEFAULT)),
             otlp_http_listen: address_or_off(over.otlp_http_listen.or(server.otlp_http_listen))?,
-            data_dir: over
-                .data_dir
-                .or(server.data_dir)
-                .unwrap_or_else(|| settings::default_state_dir(&settings::process_environment, "server")),
             tls: server.tls.map(Tls::validate).transpose()?,
             insecure: over.insecure || server.insecure,
             log: log_directives(over.log.or(server.log).unwrap_or_else(|| LOG_DEFAULT.to_owned()))?,
             limits: server.limits.validate()?,
             journal: JournalSettings { unsafe_no_sync: over.unsafe_no_sync, ..server.journal.validate()? },
+            history: self.history.validate(&data_dir)?,
+            data_dir,
             destinations: destination::validate(self.destination.as_ref())?,
-            others: OtherSections { agent: self.agent, history: self.history },
+            others: OtherSections { agent: self.agent },
         })
     }
 }
@@ -238,7 +242,7 @@ impl Journal {
     }
 }
 
-fn within<T: PartialOrd + Copy + std::fmt::Display>(
+pub(super) fn within<T: PartialOrd + Copy + std::fmt::Display>(
     setting: &'static str,
     value: Option<T>,
     default: T,

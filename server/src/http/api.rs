@@ -60,6 +60,20 @@ pub(super) async fn destinations(
     Ok(Json(serde_json::json!({ "rows": rows })))
 }
 
+/// How the history is: a row, or none when it is off. It is the operator's, of no team.
+pub(super) async fn history_state(
+    State(shared): State<Shared>,
+    reader: Reader,
+) -> Result<Json<serde_json::Value>, Refused> {
+    if reader != Reader::All {
+        let problem =
+            "the state of the history is shown to operators alone; rows are under /api/v1/history/runs";
+        return Err(Refused(StatusCode::FORBIDDEN, problem.to_owned()));
+    }
+    let rows: Vec<_> = shared.pages.history.iter().map(|history| history.state()).collect();
+    Ok(Json(serde_json::json!({ "rows": rows })))
+}
+
 fn selection(reader: &Reader, asked: AskedQuery) -> Result<Selection, Refused> {
     let bad = |problem: String| Refused(StatusCode::BAD_REQUEST, problem);
     let Query(asked) = asked.map_err(|error| bad(error.body_text()))?;

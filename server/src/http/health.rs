@@ -54,6 +54,9 @@ fn look(shared: &Shared) -> Readiness {
     } else if lag > LAG_RECORDS_DEGRADED {
         degraded.push(format!("aggregate: {lag} journal records behind"));
     }
+    if let Some(problem) = pages.history.as_ref().and_then(|history| history.archive().problem()) {
+        degraded.push(problem);
+    }
     let ready = broken.is_empty();
     let status = match (ready, degraded.is_empty()) {
         (true, true) => "ok",

@@ -27,7 +27,8 @@ use history::dataset::DataSet;
 use history::format::{Detail, Format, Layout};
 use history::query::Query;
 use history::reader::History;
-use history::scan::ScanError;
+use history::readings::RunsWithReadings;
+use history::scan::{Scan, ScanError};
 use history::summary::{By, SummaryAsked};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -119,7 +120,7 @@ pub(super) async fn rows(
         return Err(bad(format!("limit and after page JSON; format={format} has all rows at once")));
     }
     let permit = shared.turns.query()?;
-    let rows = answer(move || Ok(Rows::new(&history, &query, layout)?)).await?;
+    let rows = answer(move || Ok(Rows::new(&history, &query, (format, layout))?)).await?;
     life.extend(STREAM_MAX);
     let (chunks, body) = stream::pipe();
     let stop = shared.pages.stop.clone();
@@ -165,7 +166,7 @@ fn page_of(
         // A cursor at the very end.
         return Page::new(layout, after, limit).and_then(|page| page.finish(&[])).map_err(failed);
     }
-    let mut rows = Rows::new(history, query, layout)?;
+    let mut rows = Rows::new(history, query, (Format::Json, layout))?;
     let mut page = Page::new(layout, after, limit).map_err(failed)?;
     for batch in rows.by_ref() {
         if !page.take(&batch?).map_err(failed)? {
@@ -175,18 +176,29 @@ fn page_of(
     page.finish(&rows.notices()).map_err(failed)
 }
 
-/// Rows of a scan; of runs with what their workers used, where the layout has it.
-pub(super) struct Rows(history::scan::Scan);
+/// Rows of a scan; of runs with what their workers used, where the answer has it.
+pub(super) enum Rows {
+    Scan(Box<Scan>),
+    WithReadings(Box<RunsWithReadings>),
+}
 
 impl Rows {
-    fn new(history: &History, query: &Query, layout: Layout) -> Result<Self, ScanError> {
-        let _has_readings = query.data_set == DataSet::Runs && layout.detail == Detail::Full;
-        history.scan(query).map(Self)
+    fn new(history: &History, query: &Query, (format, layout): (Format, Layout)) -> Result<Self, ScanError> {
+        // Formats with types have the rows' own schema unless all is asked for (history::format::Layout).
+        let has_types = matches!(format, Format::Arrow | Format::Parquet);
+        if query.data_set == DataSet::Runs && (layout.detail == Detail::Full || !has_types) {
+            return Ok(Self::WithReadings(Box::new(history.runs_with_readings(query)?)));
+        }
+        Ok(Self::Scan(Box::new(history.scan(query)?)))
     }
 
     /// What is wrong with the answer so far.
     fn notices(&self) -> Vec<String> {
-        self.0.notices().iter().map(ToString::to_string).collect()
+        let notices = match self {
+            Self::Scan(rows) => rows.notices().to_vec(),
+            Self::WithReadings(rows) => rows.notices(),
+        };
+        notices.iter().map(ToString::to_string).collect()
     }
 }
 
@@ -194,7 +206,10 @@ impl Iterator for Rows {
     type Item = Result<RecordBatch, ScanError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.0.next()
+        match self {
+            Self::Scan(rows) => rows.next(),
+            Self::WithReadings(rows) => rows.next(),
+        }
     }
 }
 
@@ -244,7 +259,8 @@ async fn answer<T: Send + 'static>(
 
 fn history(pages: &Pages) -> Result<History, Refused> {
     let words = "this collector keeps no history: [history] is off in its configuration";
-    pages.history.clone().ok_or_else(|| Refused(StatusCode::NOT_FOUND, words.to_owned()))
+    let served = pages.history.as_ref().ok_or_else(|| Refused(StatusCode::NOT_FOUND, words.to_owned()))?;
+    served.reader().map_err(|error| unavailable(error.to_string()))
 }
 
 fn unavailable(words: String) -> Refused {

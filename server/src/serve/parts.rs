@@ -5,8 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use history::reader::History;
-use history::store::{Place, Store};
 use journal::fs::RealFs;
 use journal::stream::JournalStreamLog;
 use journal::{Journal, Retention, SlowReader, SyncMode};
@@ -24,6 +22,7 @@ use crate::credentials::Credentials;
 use crate::figures::{Door, Figures};
 use crate::fleet::Fleet;
 use crate::forward::{self, Forwarder, Forwarding};
+use crate::history::HistoryKeeping;
 use crate::http::{self, Pages};
 use crate::ingest::connection::{self, Routes};
 use crate::ingest::{Admission, Ingest, Registry, Shared};
@@ -66,7 +65,6 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
     let certificate = config.tls.clone().map(Certificate::open).transpose()?;
     let (journal, log) = open_journal(&config, clock.clone()).await?;
 
-    let history = open_history(&config, &journal, &log).await;
     let fleet = Arc::new(Fleet::new());
     let folding = start_folding(&config, &journal, &log, &figures, &fleet, clock.clone()).await?;
     let forwarded = forward::Source {
@@ -77,6 +75,7 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
     };
     let destinations = config.destinations.clone();
     let forwarding = blocking(move || Ok(Forwarding::start(&destinations, &forwarded)?)).await?;
+    let history = HistoryKeeping::start(&config.history, &journal, &log, clock.clone())?;
     let adjustable = adjustable(&config, certificate);
     let observed = Observed {
         figures: figures.clone(),
@@ -86,6 +85,9 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
     };
     telemetry::observe(&telemetry.meter(), &observed);
     telemetry::observe_destinations(&telemetry.meter(), forwarding.observed.clone());
+    if let Some(served) = &history.served {
+        telemetry::observe_history(&telemetry.meter(), served);
+    }
 
     let (stop, stopping) = watch::channel(false);
     let (poison, poisoned) = watch::channel(None);
@@ -117,7 +119,7 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
         clock: clock.clone(),
         stop: stopping.clone(),
         destinations: forwarding.observed.clone(),
-        history,
+        history: history.served.clone(),
     });
 
     let mut tasks = JoinSet::new();
@@ -158,6 +160,7 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
         journal,
         folding,
         forwarding,
+        history,
         adjustable,
         stop,
         poisoned,
@@ -230,15 +233,6 @@ async fn open_journal(
         Ok((journal, Arc::new(log)))
     })
     .await
-}
-
-/// What is read of the history. A collector without one takes events all the same.
-async fn open_history(config: &Config, journal: &Journal, log: &Arc<JournalStreamLog>) -> Option<History> {
-    let place = Place::Local(config.data_dir.join("history"));
-    let store = Store::open(&place, journal.id()).await.map_err(|error| error.to_string());
-    let opened =
-        store.and_then(|store| History::new(Arc::new(store), log.clone()).map_err(|error| error.to_string()));
-    opened.inspect_err(|error| tracing::error!(%error, "there is no history")).ok()
 }
 
 async fn start_folding(

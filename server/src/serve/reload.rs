@@ -50,6 +50,7 @@ fn restart_needed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("server.insecure", old.insecure != new.insecure),
         ("server.tls", old.tls.is_some() != new.tls.is_some()),
         ("server.journal", old.journal != new.journal),
+        ("history", old.history != new.history),
         ("destination", old.destinations != new.destinations),
         ("server.limits.series_per_family_max", {
             old.limits.series_per_family_max != new.limits.series_per_family_max

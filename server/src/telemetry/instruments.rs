@@ -191,7 +191,7 @@ fn counts<L: Label + Send + Sync>(
     move || pick(&figures).iter().collect()
 }
 
-fn counter(
+pub(super) fn counter(
     meter: &Meter,
     name: &'static str,
     help: &'static str,
@@ -201,7 +201,7 @@ fn counter(
     instrument.with_callback(move |observer| observer.observe(read(), &[])).build();
 }
 
-fn gauge(
+pub(super) fn gauge(
     meter: &Meter,
     name: &'static str,
     help: &'static str,
@@ -211,7 +211,7 @@ fn gauge(
     instrument.with_callback(move |observer| observer.observe(read(), &[])).build();
 }
 
-fn labelled(
+pub(super) fn labelled(
     meter: &Meter,
     name: &'static str,
     help: &'static str,

@@ -8,6 +8,7 @@ use super::{Plain, Rule, Severity};
 pub(super) fn alerts() -> Vec<Rule> {
     vec![
         gone(),
+        team_silent(),
         many_gone(),
         disconnected(),
         spool_filling(),
@@ -43,6 +44,33 @@ fn gone() -> Rule {
     }
     .rule()
     .but_not_for(vec![(of_project("muster_source_data_age_seconds", "tool=\"loki\""), "5x40"), (of_collector("up", ""), "1x40")])
+}
+
+fn team_silent() -> Rule {
+    let age = |user: &str, values| {
+        let series = of_project("muster_source_data_age_seconds", "tool=\"loki\"");
+        (series.replace("\"dana\"", &format!("\"{user}\"")), values)
+    };
+    let up = |values| (of_collector("up", ""), values);
+    Plain {
+        name: "MusterTeamSilent",
+        severity: Severity::Warning,
+        hold: "10m",
+        expr: "group by (environment, team) (present_over_time(muster_source_data_age_seconds[1h]))\n\
+               unless\ngroup by (environment, team) (muster_source_data_age_seconds)\n\
+               and on (environment)\ngroup by (environment) (up{job=\"muster\"} == 1)",
+        summary: "No agent of team {{ $labels.team }} is heard any more",
+        description: "The last agent of team {{ $labels.team }} in {{ $labels.environment }} went silent within the last hour. \
+                      At the end of a day that is no fault.",
+        given: vec![age("dana", "5x10 stale"), age("kim", "5x5 stale"), up("1x40")],
+        at: "25m",
+        labels: vec![("environment", "production"), ("team", "core")],
+        value: "1",
+        // One is left.
+        quiet: vec![age("dana", "5x10 stale"), age("kim", "5x40"), up("1x40")],
+    }
+    .rule()
+    .but_not_for(vec![age("dana", "5x10 stale"), up("1x10 0x30")])
 }
 
 fn many_gone() -> Rule {

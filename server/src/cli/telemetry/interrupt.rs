@@ -8,6 +8,7 @@ use super::super::Failure;
 
 /// What a shell takes for "ended by SIGINT" and "by SIGTERM".
 const EXIT_INTERRUPTED: i32 = 130;
+#[cfg(unix)]
 const EXIT_TERMINATED: i32 = 143;
 
 /// Has the first Ctrl-C or SIGTERM from now on run `tidy`, which gets the words `interrupted` or `terminated`, and end the
@@ -18,13 +19,11 @@ pub(super) fn on_interrupt(tidy: impl FnOnce(&'static str) + Send + 'static) -> 
     let (listening, is_listening) = mpsc::sync_channel(1);
     let wait = move || {
         let (word, code) = runtime.block_on(async {
-            let mut terminations = terminations();
+            // Listens before anybody is told so: a signal between would end the process with nothing tidied.
+            let signals = Signals::new();
             // Whoever waits has gone only if the process ends.
             let _ = listening.send(());
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => ("interrupted", EXIT_INTERRUPTED),
-                () = terminations.next() => ("terminated", EXIT_TERMINATED),
-            }
+            signals.next().await
         });
         tidy(word);
         process::exit(code);
@@ -36,34 +35,51 @@ pub(super) fn on_interrupt(tidy: impl FnOnce(&'static str) + Send + 'static) -> 
 }
 
 #[cfg(unix)]
-struct Terminations(Option<tokio::signal::unix::Signal>);
-
-#[cfg(unix)]
-fn terminations() -> Terminations {
-    Terminations(tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).ok())
+struct Signals {
+    interrupts: Option<tokio::signal::unix::Signal>,
+    terminations: Option<tokio::signal::unix::Signal>,
 }
 
 #[cfg(unix)]
-impl Terminations {
-    async fn next(&mut self) {
-        match &mut self.0 {
-            Some(signal) => drop(signal.recv().await),
-            None => std::future::pending().await,
+impl Signals {
+    fn new() -> Self {
+        use tokio::signal::unix::{SignalKind, signal};
+        Self {
+            interrupts: signal(SignalKind::interrupt()).ok(),
+            terminations: signal(SignalKind::terminate()).ok(),
+        }
+    }
+
+    async fn next(mut self) -> (&'static str, i32) {
+        tokio::select! {
+            () = received(&mut self.interrupts) => ("interrupted", EXIT_INTERRUPTED),
+            () = received(&mut self.terminations) => ("terminated", EXIT_TERMINATED),
         }
     }
 }
 
-#[cfg(not(unix))]
-struct Terminations;
-
-#[cfg(not(unix))]
-fn terminations() -> Terminations {
-    Terminations
+/// Never, where the system does not tell of it.
+#[cfg(unix)]
+async fn received(signal: &mut Option<tokio::signal::unix::Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
 }
 
 #[cfg(not(unix))]
-impl Terminations {
-    async fn next(&mut self) {
-        std::future::pending().await
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> Self {
+        Self
+    }
+
+    async fn next(self) -> (&'static str, i32) {
+        match tokio::signal::ctrl_c().await {
+            Ok(()) => ("interrupted", EXIT_INTERRUPTED),
+            Err(_) => std::future::pending().await,
+        }
     }
 }

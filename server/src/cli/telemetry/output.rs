@@ -42,8 +42,19 @@ pub(super) enum Writing {
 /// What must be removed when the process is interrupted.
 #[derive(Debug, Default)]
 pub(super) struct Unfinished {
-    temporary: Mutex<Option<PathBuf>>,
+    state: Mutex<State>,
     rows: AtomicU64,
+}
+
+/// How far a file is.
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    NotBegun,
+    /// It is here.
+    Begun(PathBuf),
+    /// It has its name, or will never have it.
+    Ended,
 }
 
 impl Output {
@@ -85,11 +96,14 @@ impl Output {
                 Ok(Writing::Other(file, path))
             }
             Self::File { path, existing } => {
-                let draft =
-                    Draft::beside(&path, Access::Umask).map_err(|error| cannot_write(&path, &error))?;
-                *unfinished.temporary.lock() = Some(draft.temporary().to_owned());
                 let (on_end, target) = (unfinished.clone(), path.clone());
                 on_interrupt(move |word| on_end.remove(word, &target))?;
+                // Held while it is begun: an interrupt finds either nothing to remove or what it is called.
+                let mut state = unfinished.state.lock();
+                let draft =
+                    Draft::beside(&path, Access::Umask).map_err(|error| cannot_write(&path, &error))?;
+                *state = State::Begun(draft.temporary().to_owned());
+                drop(state);
                 Ok(Writing::File { draft, existing, path, unfinished: unfinished.clone() })
             }
         }
@@ -106,9 +120,10 @@ impl Writing {
             Self::Other(mut file, path) => file.flush().map_err(|error| cannot_write(&path, &error)),
             Self::File { draft, existing, path, unfinished } => {
                 // Held over the rename: an interrupt sees a file that is not there yet, or one that is whole.
-                let mut temporary = unfinished.temporary.lock();
-                *temporary = None;
-                match draft.publish(existing) {
+                let mut state = unfinished.state.lock();
+                let published = draft.publish(existing);
+                *state = State::Ended;
+                match published {
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(is_there(&path)),
                     published => published.map_err(|error| cannot_write(&path, &error)),
                 }
@@ -150,11 +165,14 @@ impl Unfinished {
     }
 
     fn remove(&self, word: &str, target: &Path) {
-        let temporary = self.temporary.lock();
-        let Some(temporary) = temporary.as_ref() else { return };
-        let told = match fs::remove_file(temporary) {
-            Ok(()) => "nothing was written".to_owned(),
-            Err(error) => format!("cannot remove {}: {error}", temporary.display()),
+        let state = self.state.lock();
+        let told = match &*state {
+            State::NotBegun => "nothing was written".to_owned(),
+            State::Begun(temporary) => match fs::remove_file(temporary) {
+                Ok(()) => "nothing was written".to_owned(),
+                Err(error) => format!("cannot remove {}: {error}", temporary.display()),
+            },
+            State::Ended => return,
         };
         let rows = self.rows.load(Ordering::Relaxed);
         // Nothing is left to tell if standard error is gone.

@@ -35,6 +35,9 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let filter = arguments.filter.filter();
     match Place::open(&arguments.source)? {
+        Place::DataDir(_) => Err(Failure::Other(
+            "recent asks a running collector (--server); of a data folder `muster telemetry export` has the rows".to_owned(),
+        )),
         Place::Collector(collector) => {
             let path = path(&filter, arguments.count, arguments.follow);
             let mut lines = BufReader::new(collector.get(&path)?);

@@ -4,7 +4,6 @@
 //! not yet taken from it is bounded, so that a slow reader slows the collector's scan and not this machine's memory.
 
 use std::io::{self, Read};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
@@ -15,24 +14,21 @@ use http::header::{AUTHORIZATION, HeaderValue, TE, USER_AGENT};
 use http::{Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Frame, Incoming};
-use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use muster::credential::Token;
-use rustls::crypto::ring;
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
+use rustls::ClientConfig;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use super::super::Failure;
+use super::super::collector::{SERVER_DEFAULT, base, refuse_to_show};
 use super::SourceArguments;
 use super::export::tell;
+use crate::forward;
 
-/// Where a collector's pages are unless told otherwise.
-const SERVER_DEFAULT: &str = "http://127.0.0.1:9464";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The first row of a sorted scan over much history needs some time; a collector that is silent for longer has gone.
 const SILENCE_MAX: Duration = Duration::from_secs(120);
@@ -64,11 +60,13 @@ pub(super) struct Answer {
 impl Collector {
     pub(super) fn new(arguments: &SourceArguments) -> Result<Self, Failure> {
         let base = base(arguments.server.as_deref().unwrap_or(SERVER_DEFAULT))?;
-        let token = match &arguments.token_file {
-            Some(path) => Some(Arc::new(Token::from_file(path).map_err(Failure::other)?)),
-            None => None,
-        };
-        let tls = Arc::new(tls(arguments.ca_file.as_deref())?);
+        let mut token = None;
+        if let Some(path) = &arguments.token_file {
+            refuse_to_show(&base)?;
+            token = Some(Arc::new(Token::from_file(path).map_err(Failure::other)?));
+        }
+        let tls = forward::trusting(arguments.ca_file.as_deref()).map_err(Failure::other)?;
+        let tls = Arc::new(tls.with_no_client_auth());
         Ok(Self { base, token, tls })
     }
 
@@ -238,37 +236,6 @@ fn client(tls: ClientConfig) -> Client<HttpsConnector<HttpConnector>, Empty<Byte
     Client::builder(TokioExecutor::new()).build(connector)
 }
 
-fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, Failure> {
-    let provider = Arc::new(ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let builder = builder.map_err(Failure::other)?;
-    let Some(path) = ca_file else { return Ok(builder.with_webpki_roots().with_no_client_auth()) };
-    let no_pem = |_| Failure::Other(format!("{} holds no certificate in PEM", path.display()));
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(no_pem)? {
-        roots.add(certificate.map_err(no_pem)?).map_err(Failure::other)?;
-    }
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
-}
-
-/// `http://host:port` of what was given; a bare `host:port` is plain HTTP.
-fn base(server: &str) -> Result<String, Failure> {
-    let url = if server.contains("://") { server.to_owned() } else { format!("http://{server}") };
-    let refused = || {
-        Failure::Usage(format!(
-            "--server {server:?} is no address; write http://HOST:PORT or https://HOST:PORT"
-        ))
-    };
-    let uri: Uri = url.parse().map_err(|_| refused())?;
-    let scheme = uri.scheme_str().filter(|scheme| ["http", "https"].contains(scheme));
-    let (Some(scheme), Some(authority)) = (scheme, uri.authority()) else { return Err(refused()) };
-    let has_more = uri.path_and_query().is_some_and(|rest| rest.as_str() != "/");
-    if has_more || authority.host().is_empty() || authority.as_str().contains('@') {
-        return Err(refused());
-    }
-    Ok(format!("{scheme}://{authority}"))
-}
-
 /// A value for a query of a URL (RFC 3986 section 2.3).
 pub(super) fn encode(value: &str) -> String {
     use std::fmt::Write;
@@ -287,21 +254,6 @@ pub(super) fn encode(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_address_is_a_url_or_a_host_and_a_port() {
-        for (given, wanted) in [
-            ("127.0.0.1:9464", "http://127.0.0.1:9464"),
-            ("http://[::1]:9464/", "http://[::1]:9464"),
-            ("https://collector.example:9464", "https://collector.example:9464"),
-            ("collector.example", "http://collector.example"),
-        ] {
-            assert_eq!(base(given).expect("an address"), wanted);
-        }
-        for given in ["", "ftp://x", "http://", "http://x/api", "http://a:b@x", "a b", "http://x/?y"] {
-            assert!(base(given).is_err(), "{given:?}");
-        }
-    }
 
     #[test]
     fn a_value_survives_in_a_url() {

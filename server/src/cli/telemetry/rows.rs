@@ -1,14 +1,24 @@
 //! Rows for a command, from wherever they are: in batches, in the order of their time, as they come.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use arrow_array::RecordBatch;
+use history::data_dir::DataDir;
 use history::dataset::DataSet;
 use history::format::ArrowRows;
-use history::query::{Filter, TimeRange};
+use history::query::{Filter, Query, TimeRange};
+use history::reader::History;
+use history::readings::RunsWithReadings;
+use history::scan::{Notice, Scan, ScanError};
 use history::summary::{Summary, SummaryAsked};
 use history::when::rfc3339;
+use muster::clock::SystemClock;
+use tokio::runtime::{Builder, Runtime};
 
 use super::super::Failure;
 use super::SourceArguments;
+use super::export::tell;
 use super::remote::{Answer, Collector, encode};
 
 /// Where rows are.
@@ -16,6 +26,16 @@ use super::remote::{Answer, Collector, encode};
 pub(super) enum Place {
     /// With a running collector.
     Collector(Collector),
+    /// In the data folder of one that does not run.
+    DataDir(Folder),
+}
+
+/// An open data folder.
+#[derive(Debug, Clone)]
+pub(super) struct Folder {
+    history: History,
+    /// Runs the requests of `history`; it must outlive that one.
+    _runtime: Arc<Runtime>,
 }
 
 /// Which rows are wanted.
@@ -29,20 +49,58 @@ pub(super) struct Asked {
 }
 
 /// Batches of rows in the order of (time, team, agent, epoch, seq), with the columns of [`DataSet::row_schema`].
-#[derive(Debug)]
 pub(super) struct RowSource {
     rows: Rows,
 }
 
-#[derive(Debug)]
 enum Rows {
     Collector(Box<ArrowRows<Answer>>, Collector),
+    Scan { rows: Box<Scan>, _folder: Folder },
+    WithReadings { rows: Box<RunsWithReadings>, _folder: Folder },
+}
+
+impl Folder {
+    fn open(path: &Path) -> Result<Self, Failure> {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.map_err(Failure::other)?;
+        let opened = runtime.block_on(DataDir::open(path, None, Arc::new(SystemClock::new())));
+        let opened = opened.map_err(Failure::other)?;
+        let history = History::new(opened.store, opened.log).map_err(Failure::other)?;
+        Ok(Self { history, _runtime: Arc::new(runtime) })
+    }
+
+    fn rows(&self, asked: &Asked) -> Result<Rows, Failure> {
+        let query = Query {
+            data_set: asked.data_set,
+            range: asked.range,
+            filter: asked.filter.clone(),
+            columns: None,
+            is_sorted: true,
+        };
+        if asked.data_set == DataSet::Runs && asked.has_readings {
+            let runs = self.history.runs_with_readings(&query).map_err(Failure::other)?;
+            return Ok(Rows::WithReadings { rows: Box::new(runs), _folder: self.clone() });
+        }
+        let rows = self.history.scan(&query).map_err(Failure::other)?;
+        Ok(Rows::Scan { rows: Box::new(rows), _folder: self.clone() })
+    }
+}
+
+/// Says at the end what is wrong with the rows, as a collector's answer does.
+fn told<T>(
+    batch: Option<Result<T, ScanError>>,
+    notices: impl Fn() -> Vec<Notice>,
+) -> Option<Result<T, Failure>> {
+    if batch.is_none() {
+        notices().iter().for_each(|notice| tell(&format!("warning: {notice}")));
+    }
+    batch.map(|batch| batch.map_err(Failure::other))
 }
 
 impl Place {
     pub(super) fn open(arguments: &SourceArguments) -> Result<Self, Failure> {
         if let Some(path) = &arguments.data_dir {
-            return Err(Failure::Other(format!("cannot read {} yet", path.display())));
+            return Folder::open(path).map(Self::DataDir);
         }
         Ok(Self::Collector(Collector::new(arguments)?))
     }
@@ -55,6 +113,7 @@ impl Place {
                 let query = query(asked.range, &asked.filter);
                 collector.document(&format!("/api/v1/history/summary?compare={}{by}{query}", asked.compare))
             }
+            Self::DataDir(folder) => folder.history.summary(asked).map_err(Failure::other),
         }
     }
 
@@ -71,6 +130,7 @@ impl Place {
                 let rows = ArrowRows::new(collector.get(&path)?).map_err(|error| collector.cut(&error))?;
                 Ok(RowSource { rows: Rows::Collector(Box::new(rows), collector.clone()) })
             }
+            Self::DataDir(folder) => folder.rows(asked).map(|rows| RowSource { rows }),
         }
     }
 }
@@ -82,6 +142,14 @@ impl Iterator for RowSource {
         match &mut self.rows {
             Rows::Collector(rows, collector) => {
                 rows.next().map(|batch| batch.map_err(|error| collector.cut(&error)))
+            }
+            Rows::Scan { rows, .. } => {
+                let batch = rows.next();
+                told(batch, || rows.notices().to_vec())
+            }
+            Rows::WithReadings { rows, .. } => {
+                let batch = rows.next();
+                told(batch, || rows.notices())
             }
         }
     }

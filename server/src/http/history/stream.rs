@@ -1,10 +1,12 @@
 //! Rows as they come: a thread scans and writes, the connection sends. What is between them is bounded, so that a slow
 //! reader slows the scan; one that takes nothing for a minute loses it.
 //!
-//! A stream that fails in the middle is cut: its last chunk is missing, and every HTTP client sees it. What the reader must know
+//! A stream that does not come to its end, whatever the reason, is cut: its last chunk is missing, and every HTTP client sees it. What the reader must know
 //! of a whole one (files that could not be read) is in the trailer [`NOTICES`], as a JSON array, for who sends `TE: trailers`.
 
 use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -17,6 +19,7 @@ use hyper::body::Frame;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{Stream, StreamExt};
 
 use super::Rows;
 
@@ -36,8 +39,20 @@ type Chunk = Result<Frame<Bytes>, io::Error>;
 /// Both ends of a stream.
 pub(super) fn pipe() -> (Chunks, Body) {
     let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD_MAX);
-    let body = Body::new(StreamBody::new(ReceiverStream::new(receiver)));
-    (Chunks { sender, runtime: Handle::current(), gathered: Vec::with_capacity(CHUNK_BYTES) }, body)
+    let is_whole = Arc::new(AtomicBool::new(false));
+    let body = Body::new(StreamBody::new(ReceiverStream::new(receiver).chain(cut_unless(is_whole.clone()))));
+    let gathered = Vec::with_capacity(CHUNK_BYTES);
+    (Chunks { sender, runtime: Handle::current(), gathered, is_whole }, body)
+}
+
+/// What comes after the last chunk: nothing if the writer came to its end, else an error, which cuts the answer. A writer
+/// that gave up on a reader, or panicked, has no other way to say so.
+fn cut_unless(is_whole: Arc<AtomicBool>) -> impl Stream<Item = Chunk> {
+    let mut is_told = false;
+    tokio_stream::iter(std::iter::from_fn(move || {
+        let is_cut = !is_whole.load(Ordering::Acquire) && !std::mem::replace(&mut is_told, true);
+        is_cut.then(|| Err(io::Error::other("the rows are not whole")))
+    }))
 }
 
 /// An answer that streams.
@@ -105,6 +120,7 @@ pub(super) struct Chunks {
     sender: mpsc::Sender<Chunk>,
     runtime: Handle,
     gathered: Vec<u8>,
+    is_whole: Arc<AtomicBool>,
 }
 
 /// Ends a stream so that its reader sees that it is not whole.
@@ -122,9 +138,14 @@ impl Chunks {
 
     pub(super) fn finish(&mut self, notices: &[String]) -> io::Result<()> {
         self.flush()?;
-        if notices.is_empty() {
-            return Ok(());
+        if !notices.is_empty() {
+            self.tell(notices)?;
         }
+        self.is_whole.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    fn tell(&self, notices: &[String]) -> io::Result<()> {
         let mut notices = notices.to_vec();
         // ASCII alone: other characters are escaped, as JSON may.
         let told = loop {
@@ -185,6 +206,23 @@ fn ascii(json: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_stream_whose_writer_gave_up_ends_in_an_error_and_a_whole_one_does_not() {
+        for is_whole in [true, false] {
+            let (mut chunks, body) = pipe();
+            let writing = tokio::task::spawn_blocking(move || {
+                chunks.write_all(b"a row").unwrap();
+                chunks.flush().unwrap();
+                if is_whole {
+                    chunks.finish(&[]).unwrap();
+                }
+            });
+            let read = axum::body::to_bytes(body, usize::MAX).await;
+            writing.await.unwrap();
+            assert_eq!(read.is_ok(), is_whole, "{read:?}");
+        }
+    }
 
     #[test]
     fn what_is_escaped_reads_back_as_it_was() {

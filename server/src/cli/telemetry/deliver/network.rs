@@ -97,6 +97,13 @@ fn begin(
     let path = job.flags.resume_file.clone();
     let path = path.unwrap_or_else(|| state::default_path(&what, &settings::process_environment));
     if !job.flags.resume {
+        if path.exists() && !job.is_forced {
+            return Err(Failure::Other(format!(
+                "an earlier delivery of the same rows to this destination did not come to its end, and {} says how far it \
+                 came: --resume goes on with it (with its range of time), --force forgets it and begins anew",
+                path.display()
+            )));
+        }
         return Ok((StateFile::new(path, what), None, rows));
     }
     let (state, position) = StateFile::resume(path, what).map_err(Failure::other)?;
