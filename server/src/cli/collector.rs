@@ -127,12 +127,25 @@ impl Collector {
     }
 
     fn away(&self, error: &hyper_util::client::legacy::Error) -> Failure {
-        let advice = if error.is_connect() || self.base.starts_with("https:") {
-            "is it running? `muster up` or `muster serve` starts one, --server names another"
-        } else {
-            "it speaks no HTTP there; if it speaks TLS, name it with --server https://..."
-        };
-        Failure::Other(format!("no answer from {}: {}; {advice}", self.base, reasons(error)))
+        let words = reasons(error);
+        Failure::Other(format!(
+            "no answer from {}: {words}; {}",
+            self.base,
+            advice(&words, error.is_connect())
+        ))
+    }
+}
+
+/// What most often is behind it.
+fn advice(words: &str, is_connect: bool) -> &'static str {
+    if words.contains("InvalidContentType") {
+        "it speaks no TLS there; name it with --server http://..."
+    } else if words.contains("certificate") {
+        "--ca-file names the PEM of the authority that signed its certificate"
+    } else if is_connect {
+        "is it running? `muster up` or `muster serve` starts one, --server names another"
+    } else {
+        "it speaks no HTTP there; if it speaks TLS, name it with --server https://..."
     }
 }
 
