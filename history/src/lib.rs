@@ -12,6 +12,7 @@ pub mod data_dir;
 pub mod dataset;
 pub mod file;
 pub mod fold;
+pub mod follow;
 pub mod format;
 pub mod line_protocol;
 pub mod partition;

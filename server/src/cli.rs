@@ -9,6 +9,7 @@ mod destination;
 mod metrics;
 mod serve;
 mod status;
+mod telemetry;
 mod token;
 mod up;
 
@@ -41,6 +42,8 @@ enum Command {
     Status(status::Arguments),
     /// Print the metrics page of a running collector or agent.
     Metrics(metrics::Arguments),
+    /// What happened: export it, sum it up, show the newest.
+    Telemetry(telemetry::Arguments),
     /// Make, list and revoke the credentials of teams.
     Token(token::Arguments),
     /// The dashboards, rules and alerts that belong to Muster.
@@ -62,6 +65,9 @@ pub enum Failure {
     /// The configuration is not valid.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// What was asked for makes no sense, in words.
+    #[error("{0}")]
+    Usage(String),
     /// Anything else, in words.
     #[error("{0}")]
     Other(String),
@@ -76,6 +82,7 @@ impl Cli {
             Command::Agent(command) => return Ok(agent::cli::execute(command)),
             Command::Status(arguments) => status::run(&arguments),
             Command::Metrics(arguments) => metrics::run(&arguments),
+            Command::Telemetry(arguments) => telemetry::run(arguments),
             Command::Token(arguments) => token::run(arguments),
             Command::Dashboards(arguments) => dashboards::run(&arguments),
             Command::Destination(arguments) => destination::run(arguments),
@@ -96,6 +103,7 @@ impl Failure {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Failure::Config(_) => ExitCode::from(3),
+            Failure::Usage(_) => ExitCode::from(2),
             Failure::Other(_) => ExitCode::FAILURE,
         }
     }

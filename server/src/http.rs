@@ -7,10 +7,12 @@
 mod api;
 mod connection;
 mod health;
+mod history;
 mod metrics_page;
 
 use std::sync::Arc;
 
+use ::history::reader::History;
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -49,6 +51,8 @@ pub struct Pages {
     pub clock: Arc<dyn Clock>,
     /// Where telemetry is forwarded to.
     pub destinations: Vec<Observed>,
+    /// Rows of what happened; `None` where no history is kept.
+    pub history: Option<History>,
     /// True: the collector stops.
     pub stop: watch::Receiver<bool>,
 }
@@ -57,6 +61,7 @@ pub struct Pages {
 struct Shared {
     pages: Arc<Pages>,
     renders: Arc<Semaphore>,
+    turns: history::Turns,
 }
 
 /// What a reader may see.
@@ -74,7 +79,8 @@ struct Refused(StatusCode, String);
 
 /// All pages.
 pub fn router(pages: Pages) -> Router {
-    let shared = Shared { pages: Arc::new(pages), renders: Arc::new(Semaphore::new(RENDERS_MAX)) };
+    let renders = Arc::new(Semaphore::new(RENDERS_MAX));
+    let shared = Shared { pages: Arc::new(pages), renders, turns: history::Turns::new() };
     Router::new()
         .route("/", get(index))
         .route("/healthz", get(health::alive))
@@ -84,6 +90,9 @@ pub fn router(pages: Pages) -> Router {
         .route("/api/v1/sessions", get(api::sessions))
         .route("/api/v1/runs", get(api::runs))
         .route("/api/v1/destinations", get(api::destinations))
+        .route("/api/v1/history/summary", get(history::summary))
+        .route("/api/v1/history/recent", get(history::recent))
+        .route("/api/v1/history/{data_set}", get(history::rows))
         .fallback(async || Refused(StatusCode::NOT_FOUND, "no such page".to_owned()))
         .with_state(shared)
 }
@@ -99,7 +108,9 @@ async fn index(State(shared): State<Shared>) -> Response {
          <li><a href=/api/v1/agents>/api/v1/agents</a>\
          <li><a href=/api/v1/sessions>/api/v1/sessions</a>\
          <li><a href=/api/v1/runs>/api/v1/runs</a>\
-         <li><a href=/api/v1/destinations>/api/v1/destinations</a></ul></html>"
+         <li><a href=/api/v1/destinations>/api/v1/destinations</a>\
+         <li><a href=/api/v1/history/summary>/api/v1/history/summary</a> figures of the last 24 hours\
+         <li><a href=/api/v1/history/runs>/api/v1/history/runs</a> and events, sessions, usage, samples, recent</ul></html>"
     );
     let mut response = Html(page).into_response();
     let policy = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'");

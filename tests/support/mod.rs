@@ -23,6 +23,7 @@ pub mod process;
 pub mod python;
 pub mod raw_agent;
 pub mod scrape;
+pub mod scripted_http;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

@@ -328,9 +328,10 @@ fn readings_that_were_not_asked_for_are_not_known() {
     let batch = rows(DataSet::Runs, 3, 7);
     let bare = batch.project(&(0..batch.num_columns() - 2).collect::<Vec<_>>()).expect("a part");
     let layout = Layout { data_set: DataSet::Runs, detail: Detail::Full };
-    for line in read_csv(&String::from_utf8(written(Format::Csv, layout, &[bare.clone()])).expect("text"))
-        .iter()
-        .skip(1)
+    for line in
+        read_csv(&String::from_utf8(written(Format::Csv, layout, std::slice::from_ref(&bare))).expect("text"))
+            .iter()
+            .skip(1)
     {
         assert_eq!((&line[4], &line[5]), (&None, &None));
     }

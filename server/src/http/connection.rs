@@ -25,29 +25,49 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const HEAD_BYTES_MAX: usize = 64 << 10;
 /// A connection's whole life, so that one that is read slowly does not hold its page for ever. Scrapers reconnect.
 const LIFE_MAX: Duration = Duration::from_secs(120);
+/// A request whose answer takes longer than [`LIFE_MAX`] says so here: a stream of rows.
+#[derive(Debug, Clone)]
+pub(super) struct Life(watch::Sender<Duration>);
+
+impl Life {
+    /// Lets the connection live so long from its beginning, or longer.
+    pub(super) fn extend(&self, life: Duration) {
+        // The connection is the receiver; if it has gone there is nothing to extend.
+        self.0.send_if_modified(|now| std::mem::replace(now, life.max(*now)) < life);
+    }
+}
+
 /// What is under way has this long to end.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Serves a connection to its end.
 pub async fn serve(accepted: Accepted, router: Router, mut stop: watch::Receiver<bool>) {
     let peer = accepted.peer;
+    let (life, mut lives) = watch::channel(LIFE_MAX);
+    let life = Life(life);
     let service = service_fn(move |request: Request<Incoming>| {
-        let router = router.clone();
+        let (router, life) = (router.clone(), life.clone());
         async move {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(Peer(peer));
+            request.extensions_mut().insert(life);
             router.oneshot(request).await.map_err(|never: Infallible| never)
         }
     });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES_MAX);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(accepted.io), service));
-    let mut ends_at = Instant::now() + LIFE_MAX;
+    let began_at = Instant::now();
+    let mut ends_at = began_at + LIFE_MAX;
     let mut is_ending = false;
     loop {
         tokio::select! {
             // How it ended is the peer's matter.
             _ = connection.as_mut() => return,
+            Ok(()) = lives.changed(), if !is_ending => {
+                ends_at = began_at + *lives.borrow_and_update();
+                continue;
+            }
             () = stopped(&mut stop), if !is_ending => {}
             () = sleep_until(ends_at) => {
                 if is_ending {

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use history::reader::History;
+use history::store::{Place, Store};
 use journal::fs::RealFs;
 use journal::stream::JournalStreamLog;
 use journal::{Journal, Retention, SlowReader, SyncMode};
@@ -64,6 +66,7 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
     let certificate = config.tls.clone().map(Certificate::open).transpose()?;
     let (journal, log) = open_journal(&config, clock.clone()).await?;
 
+    let history = open_history(&config, &journal, &log).await;
     let fleet = Arc::new(Fleet::new());
     let folding = start_folding(&config, &journal, &log, &figures, &fleet, clock.clone()).await?;
     let forwarded = forward::Source {
@@ -114,6 +117,7 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
         clock: clock.clone(),
         stop: stopping.clone(),
         destinations: forwarding.observed.clone(),
+        history,
     });
 
     let mut tasks = JoinSet::new();
@@ -226,6 +230,15 @@ async fn open_journal(
         Ok((journal, Arc::new(log)))
     })
     .await
+}
+
+/// What is read of the history. A collector without one takes events all the same.
+async fn open_history(config: &Config, journal: &Journal, log: &Arc<JournalStreamLog>) -> Option<History> {
+    let place = Place::Local(config.data_dir.join("history"));
+    let store = Store::open(&place, journal.id()).await.map_err(|error| error.to_string());
+    let opened =
+        store.and_then(|store| History::new(Arc::new(store), log.clone()).map_err(|error| error.to_string()));
+    opened.inspect_err(|error| tracing::error!(%error, "there is no history")).ok()
 }
 
 async fn start_folding(
