@@ -9,6 +9,7 @@
 
 mod cells;
 pub mod data_dir;
+pub mod datadog;
 pub mod dataset;
 pub mod file;
 pub mod fold;

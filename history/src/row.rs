@@ -15,9 +15,16 @@ use crate::dataset::{Column, DataSet, TEAM, Values};
 #[derive(Debug)]
 pub struct Rows<'a> {
     data_set: DataSet,
-    columns: Vec<ReadColumn<'a>>,
+    columns: Vec<Cells<'a>>,
     count: usize,
 }
+
+/// Places of the columns that are the same in all data sets.
+const TIME: usize = 0;
+const TEAM_PLACE: usize = 1;
+const AGENT_ID: usize = 2;
+const EPOCH: usize = 3;
+const SEQ: usize = 4;
 
 /// What a row has in a column.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -62,12 +69,6 @@ pub struct UnexpectedColumn {
 }
 
 #[derive(Debug)]
-struct ReadColumn<'a> {
-    column: &'static Column,
-    cells: Cells<'a>,
-}
-
-#[derive(Debug)]
 enum Cells<'a> {
     Absent,
     Time(&'a PrimitiveArray<TimestampMicrosecondType>),
@@ -82,12 +83,8 @@ impl<'a> Rows<'a> {
     /// Looks the columns up.
     pub fn new(data_set: DataSet, batch: &'a RecordBatch) -> Result<Self, UnexpectedColumn> {
         let columns = columns_of_rows(data_set).map(|column| {
-            let cells = match batch.column_by_name(column.name) {
-                None => Cells::Absent,
-                Some(array) => Cells::of(column.values, array.as_ref())
-                    .ok_or(UnexpectedColumn { data_set, column: column.name })?,
-            };
-            Ok(ReadColumn { column, cells })
+            let Some(array) = batch.column_by_name(column.name) else { return Ok(Cells::Absent) };
+            Cells::of(column.values, array.as_ref()).ok_or(UnexpectedColumn { data_set, column: column.name })
         });
         Ok(Self { data_set, columns: columns.collect::<Result<_, _>>()?, count: batch.num_rows() })
     }
@@ -110,21 +107,21 @@ impl<'a> Rows<'a> {
     /// A cell by its column's place in [`columns_of_rows`]. A place or row outside reads as null.
     pub fn cell(&self, column: usize, row: usize) -> Cell<'a> {
         match self.columns.get(column) {
-            Some(column) if row < self.count => column.cells.get(row),
+            Some(cells) if row < self.count => cells.get(row),
             _ => Cell::Null,
         }
     }
 
     /// A cell by its column's name.
     pub fn named(&self, name: &str, row: usize) -> Cell<'a> {
-        let column = self.columns.iter().position(|column| column.column.name == name);
+        let column = columns_of_rows(self.data_set).position(|column| column.name == name);
         column.map_or(Cell::Null, |column| self.cell(column, row))
     }
 
     /// The time of a row, in microseconds since the epoch.
     pub fn time_us(&self, row: usize) -> i64 {
-        // `time` comes first and is never null.
-        match self.cell(0, row) {
+        // It is never null.
+        match self.cell(TIME, row) {
             Cell::Time(us) => us,
             _ => 0,
         }
@@ -132,23 +129,23 @@ impl<'a> Rows<'a> {
 
     /// How a row compares to a key.
     pub fn compare(&self, row: usize, key: &RowKey) -> Ordering {
-        let text = |name| self.named(name, row).text();
+        let text = |column| self.cell(column, row).text();
         (self.time_us(row).cmp(&key.time_us))
-            .then_with(|| text("team").unwrap_or_default().cmp(&key.team))
-            .then_with(|| text("agent_id").cmp(&key.agent_id.as_deref()))
-            .then_with(|| text("epoch").cmp(&key.epoch.as_deref()))
-            .then_with(|| self.named("seq", row).integer().cmp(&key.seq))
+            .then_with(|| text(TEAM_PLACE).unwrap_or_default().cmp(&key.team))
+            .then_with(|| text(AGENT_ID).cmp(&key.agent_id.as_deref()))
+            .then_with(|| text(EPOCH).cmp(&key.epoch.as_deref()))
+            .then_with(|| self.cell(SEQ, row).integer().cmp(&key.seq))
     }
 
     /// What orders a row.
     pub fn key(&self, row: usize) -> RowKey {
-        let text = |name| self.named(name, row).text().map(str::to_owned);
+        let text = |column| self.cell(column, row).text().map(str::to_owned);
         RowKey {
             time_us: self.time_us(row),
-            team: text("team").unwrap_or_default(),
-            agent_id: text("agent_id"),
-            epoch: text("epoch"),
-            seq: self.named("seq", row).integer(),
+            team: text(TEAM_PLACE).unwrap_or_default(),
+            agent_id: text(AGENT_ID),
+            epoch: text(EPOCH),
+            seq: self.cell(SEQ, row).integer(),
         }
     }
 }
@@ -209,6 +206,16 @@ impl<'a> Cell<'a> {
     /// The text, if it is one.
     pub fn text(self) -> Option<&'a str> {
         if let Cell::Text(text) = self { Some(text) } else { None }
+    }
+
+    /// The time in microseconds since the epoch, if it is one.
+    pub fn time(self) -> Option<i64> {
+        if let Cell::Time(us) = self { Some(us) } else { None }
+    }
+
+    /// Whether it is true, if it is a truth.
+    pub fn truth(self) -> Option<bool> {
+        if let Cell::Truth(truth) = self { Some(truth) } else { None }
     }
 
     /// The integer, if it is one.

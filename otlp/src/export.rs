@@ -30,10 +30,10 @@ mod resource;
 mod spans;
 mod words;
 
-pub use logs::logs;
+pub use logs::{logs, numbered_logs};
 pub use metrics::{Cut, MetricsExport, SeriesFacts, StateError, Temporality};
 pub use reference::reference_page;
-pub use spans::spans;
+pub use spans::{numbered_spans, spans};
 
 use bytes::Bytes;
 

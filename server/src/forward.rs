@@ -24,12 +24,13 @@
 //! | bytes of requests that wait or are out, 8 MiB | the reader waits |
 //! | dead letters, 64 MiB | the oldest go, counted |
 
-mod answer;
-mod client;
+pub(crate) mod answer;
+pub(crate) mod client;
 mod commit;
 mod cut;
 pub mod dead_letter;
-mod encode;
+pub(crate) mod direct;
+pub(crate) mod encode;
 pub mod figures;
 mod filter;
 mod forwarder;
@@ -40,7 +41,7 @@ mod pipeline;
 mod prepare;
 pub mod probe;
 mod reader;
-mod retry;
+pub(crate) mod retry;
 #[cfg(test)]
 mod tests;
 mod window;

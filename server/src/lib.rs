@@ -7,6 +7,7 @@ pub mod aggregate;
 pub mod cli;
 pub mod config;
 pub mod credentials;
+pub mod delivery;
 pub mod demo;
 pub mod figures;
 pub mod fleet;

@@ -30,14 +30,34 @@ impl Response {
 
 /// `GET path` with some headers. `None` when nobody answers.
 pub fn try_get(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Option<Response> {
+    exchange(address, "GET", path, headers, b"")
+}
+
+/// `POST path`, which must be answered.
+#[track_caller]
+pub fn post(address: SocketAddr, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
+    exchange(address, "POST", path, headers, body)
+        .unwrap_or_else(|| panic!("nobody takes http://{address}{path}"))
+}
+
+fn exchange(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Option<Response> {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(2)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
-    let mut request = format!("GET {path} HTTP/1.0\r\nhost: {address}\r\n");
+    let mut request = format!("{method} {path} HTTP/1.0\r\nhost: {address}\r\n");
+    if method != "GET" {
+        request.push_str(&format!("content-length: {}\r\n", body.len()));
+    }
     for (name, value) in headers {
         request.push_str(&format!("{name}: {value}\r\n"));
     }
     request.push_str("\r\n");
-    stream.write_all(request.as_bytes()).ok()?;
+    stream.write_all(&[request.as_bytes(), body].concat()).ok()?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).ok()?;
     let head_end = answer.windows(4).position(|w| w == b"\r\n\r\n")?;

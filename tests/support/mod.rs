@@ -10,10 +10,13 @@
 pub mod agent;
 pub mod canary;
 pub mod collector;
+pub mod databases;
 pub mod fault_proxy;
 pub mod fleet;
 pub mod guides;
+pub mod history_rows;
 pub mod http;
+pub mod http_sink;
 pub mod live_project;
 pub mod oracle;
 pub mod otlp_sink;
@@ -24,6 +27,7 @@ pub mod python;
 pub mod raw_agent;
 pub mod scrape;
 pub mod scripted_http;
+pub mod seaweed;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

@@ -123,3 +123,14 @@ fn rows_compare_to_keys_as_a_scan_sorts_them() {
         }
     }
 }
+
+#[test]
+fn the_shared_columns_are_where_they_are_looked_for() {
+    for set in DataSet::ALL {
+        let names: Vec<_> = columns_of_rows(set).map(|column| column.name).collect();
+        let looked_for = [TIME, TEAM_PLACE, AGENT_ID, EPOCH, SEQ].map(|place| names[place]);
+        assert_eq!(looked_for, ["time", "team", "agent_id", "epoch", "seq"], "{set}");
+        let schema = set.row_schema();
+        assert!(names.iter().eq(schema.fields().iter().map(|field| field.name())), "{set}");
+    }
+}

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use muster::batch::{BatchView, EventView, SourceView};
 use muster::clock::WallTime;
-use muster::ids::StreamKey;
+use muster::ids::{Seq, StreamKey};
 use muster::v1;
 use muster::v1::event::Kind;
 use prost::Message;
@@ -22,13 +22,26 @@ pub fn logs(
     key: &StreamKey,
     appended: WallTime,
     batch: &v1::Batch,
+    wanted: impl FnMut(&EventFacts<'_>) -> bool,
+) -> Exported {
+    numbered_logs(key, appended, batch, &[], wanted)
+}
+
+/// As [`logs`], of events whose numbers do not follow each other: `seqs` has one for each event. Events past its end have
+/// the batch's.
+pub fn numbered_logs(
+    key: &StreamKey,
+    appended: WallTime,
+    batch: &v1::Batch,
+    seqs: &[Seq],
     mut wanted: impl FnMut(&EventFacts<'_>) -> bool,
 ) -> Exported {
     let view = BatchView::new(batch);
     let mut exported = Exported::default();
     let mut records: Vec<Vec<LogRecord>> = (0..view.source_count()).map(|_| Vec::new()).collect();
     let maker = Maker { identity: Identity { key }, view, appended };
-    for event in view.events() {
+    for (place, mut event) in view.events().enumerate() {
+        event.seq = seqs.get(place).copied().unwrap_or(event.seq);
         let Some(source) = view.source(event.source) else { continue };
         let Some(kind) = event.kind else {
             exported.unknown += 1;

@@ -13,7 +13,7 @@
 use bytes::Bytes;
 use muster::batch::{BatchView, EventView, SourceView};
 use muster::clock::WallTime;
-use muster::ids::StreamKey;
+use muster::ids::{Seq, StreamKey};
 use muster::v1;
 use muster::v1::event::Kind;
 use prost::Message;
@@ -33,13 +33,25 @@ use crate::proto::trace::{ResourceSpans, ScopeSpans, Span, Status};
 pub fn spans(
     key: &StreamKey,
     batch: &v1::Batch,
+    wanted: impl FnMut(&EventFacts<'_>) -> bool,
+) -> Exported {
+    numbered_spans(key, batch, &[], wanted)
+}
+
+/// As [`spans`], of events whose numbers do not follow each other, as in
+/// [`numbered_logs`](super::numbered_logs).
+pub fn numbered_spans(
+    key: &StreamKey,
+    batch: &v1::Batch,
+    seqs: &[Seq],
     mut wanted: impl FnMut(&EventFacts<'_>) -> bool,
 ) -> Exported {
     let view = BatchView::new(batch);
     let mut exported = Exported::default();
     let mut spans: Vec<Vec<Span>> = (0..view.source_count()).map(|_| Vec::new()).collect();
     let maker = Maker { identity: Identity { key }, view };
-    for event in view.events() {
+    for (place, mut event) in view.events().enumerate() {
+        event.seq = seqs.get(place).copied().unwrap_or(event.seq);
         let Some(source) = view.source(event.source) else { continue };
         let Some(kind) = event.kind else {
             exported.unknown += 1;

@@ -201,6 +201,13 @@ pub(super) fn validate(section: Option<&toml::Value>) -> Result<Vec<Destination>
 }
 
 impl Destination {
+    /// One that is not in a file: keys and values as in `[[destination]]`.
+    pub fn of_table(table: toml::Table) -> Result<Self, ConfigError> {
+        let section = toml::Value::Array(vec![toml::Value::Table(table)]);
+        let no_name = || ConfigError::Syntax("[[destination]]: none".to_owned());
+        validate(Some(&section))?.pop().ok_or_else(no_name)
+    }
+
     /// Whether it gets that signal.
     pub fn wants(&self, signal: Signal) -> bool {
         self.signals.contains(&signal)

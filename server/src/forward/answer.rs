@@ -207,7 +207,7 @@ fn delivered(partial: Option<PartialSuccess>) -> Verdict {
 }
 
 /// `Retry-After`: seconds, or a date.
-fn retry_after(headers: &HeaderMap, now: WallTime) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &HeaderMap, now: WallTime) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = match text.parse::<u64>() {
         Ok(seconds) => Duration::from_secs(seconds),
@@ -255,7 +255,7 @@ fn words(what: &str, said: &str) -> String {
 }
 
 /// At most so many characters, on one line.
-fn bounded(text: &str) -> String {
+pub(crate) fn bounded(text: &str) -> String {
     let shown = text.trim().chars().take(MESSAGE_CHARS_MAX);
     shown.map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -23,7 +23,7 @@ use otlp::Signal;
 use otlp::profile::{Answers, Compression, PerSignal, Profile, Transport};
 use tokio::time::timeout;
 
-pub(super) use connect::ConnectError;
+pub use connect::ConnectError;
 pub(crate) use connect::trusting;
 pub(super) use signing::SigningError;
 

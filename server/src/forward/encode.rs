@@ -150,7 +150,7 @@ impl Encoding {
     }
 }
 
-fn gzip(plain: &[u8]) -> Result<Bytes, String> {
+pub(crate) fn gzip(plain: &[u8]) -> Result<Bytes, String> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(plain.len() / 4 + 64), GzipLevel::new(GZIP_LEVEL));
     let written = encoder.write_all(plain).and_then(|()| encoder.finish());
     written.map(Bytes::from).map_err(|error| format!("cannot be compressed: {error}"))

@@ -34,7 +34,7 @@ impl Filter {
     }
 
     /// Whether an event of Muster's own is wanted.
-    pub(super) fn wants_event(&self, facts: &EventFacts<'_>) -> bool {
+    pub(crate) fn wants_event(&self, facts: &EventFacts<'_>) -> bool {
         self.wants_series(facts.team, facts.project, Some(facts.tool))
             && self.wants_family(facts.name)
             && self.severity_min.is_none_or(|min| facts.severity.number() >= i32::from(min))

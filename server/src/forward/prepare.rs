@@ -27,7 +27,7 @@ use super::window::Range;
 use crate::config::destination::Destination;
 
 /// Names the team of everything that goes out; from the credential, whatever a payload says.
-const TEAM_ATTRIBUTE: &str = "muster.team";
+pub(super) const TEAM_ATTRIBUTE: &str = "muster.team";
 /// Payloads are put together to about this much: larger requests gain little and cost memory and time to repeat.
 pub(super) const MERGED_BYTES: usize = 1 << 20;
 /// A payload of this size is one of a busy sender, and a whole request's room is made at once.

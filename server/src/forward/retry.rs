@@ -16,7 +16,7 @@ pub(super) const REFUSED_WAIT: Duration = Duration::from_secs(60);
 /// Exponential from 1 s to 30 s, and full jitter over the upper half also at the cap: collectors that failed together do
 /// not come back together (reliability.md section 0 rule 9). `told` is what the destination asked for: never less,
 /// with a tenth of jitter on top.
-pub(super) fn wait(attempt: u32, told: Option<Duration>, random: &mut fastrand::Rng) -> Duration {
+pub(crate) fn wait(attempt: u32, told: Option<Duration>, random: &mut fastrand::Rng) -> Duration {
     let cap = FIRST.saturating_mul(1 << attempt.saturating_sub(1).min(5)).min(CAP);
     let own = cap.mul_f64(0.5 + random.f64() / 2.0);
     match told {

@@ -86,8 +86,9 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     if arguments.deliver.is_delivery(arguments.format) {
         let place = Place::open(&arguments.source)?;
         let rows = place.rows(&asked)?;
-        let (format, detail) = (arguments.format, layout.detail);
-        return deliver::run(DeliverJob { format, detail, asked, place, flags: arguments.deliver }, rows);
+        let (format, detail, is_forced) = (arguments.format, layout.detail, arguments.force);
+        let flags = arguments.deliver;
+        return deliver::run(DeliverJob { format, detail, asked, place, is_forced, flags }, rows);
     }
     // What is no delivery is a file.
     let Some(format) = arguments.format.of_file() else { return Ok(()) };
@@ -205,7 +206,8 @@ impl Arguments {
     /// CPU and memory are in the guide's columns, and in all columns.
     fn has_readings(&self) -> bool {
         let has_types = matches!(self.format, ExportFormat::Parquet | ExportFormat::Arrow);
-        self.data_set == DataSet::Runs && (self.detailed || !has_types)
+        let is_file = self.format.of_file().is_some();
+        self.data_set == DataSet::Runs && is_file && (self.detailed || !has_types)
     }
 }
 

@@ -1,0 +1,174 @@
+//! `muster telemetry export` as a user types it, against a collector whose rows are written down here.
+
+use std::process::{Command, Output};
+
+use support::collector::muster;
+use support::scripted_http::{Script, ScriptedHttp};
+
+use super::*;
+
+fn collector_of(rows: &[Row]) -> ScriptedHttp {
+    let layout = Layout { data_set: DataSet::Runs, detail: history::format::Detail::Guide };
+    let mut writer = RowWriter::new(Format::Arrow, layout, Vec::new()).unwrap();
+    batches(DataSet::Runs, rows, 1_000).iter().for_each(|batch| writer.write(batch).unwrap());
+    let body = writer.finish().unwrap();
+    ScriptedHttp::start(move |_| Script::ok(body.clone()))
+}
+
+/// The command without any key or state of whoever runs the test.
+fn export(collector: &ScriptedHttp, home: &Path, arguments: &[&str]) -> Command {
+    let mut command = muster();
+    command
+        .args(["telemetry", "export", "--server", &format!("http://{}", collector.address)])
+        .args(arguments);
+    for name in ["DD_API_KEY", "DATADOG_API_KEY", "DD_APP_KEY", "DD_SITE", "INFLUX_TOKEN", "STATE_DIRECTORY"]
+    {
+        command.env_remove(name);
+    }
+    command.env("XDG_STATE_HOME", home);
+    command
+}
+
+fn words(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[track_caller]
+fn succeeds(output: &Output) -> String {
+    assert!(output.status.success(), "{}", words(output));
+    words(output)
+}
+
+#[test]
+fn the_guides_influx_recipe_fills_the_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(database) = databases::Influx::spawn(&folder.path().join("influx")) else { return };
+    database.query("CREATE DATABASE devloop");
+    let collector = collector_of(&crowded_runs(7_000));
+    let url = format!("http://{}", database.address);
+    let recipe = ["--format", "influx", "--url", &url, "--database", "devloop", "--start", "1h ago"];
+    let told = succeeds(&export(&collector, folder.path(), &recipe).output().unwrap());
+    assert!(told.contains("7000 rows of runs delivered to InfluxDB"), "{told}");
+    assert_eq!(database.query("SELECT count(weight) FROM muster_runs")[0]["values"][0][1], 7_000);
+    assert!(collector.asked()[0].target.starts_with("/api/v1/history/runs?format=arrow"));
+}
+
+#[test]
+fn the_guides_datadog_recipe_delivers_and_warns_that_ps_shows_the_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    let collector = collector_of(&crowded_runs(3_000));
+    let sink = HttpSink::spawn(|_, _| says(202, "{}"));
+    let url = sink.url();
+    let recipe = [
+        "--format",
+        "datadog",
+        "--api-key",
+        "key-on-the-line",
+        "--app-key",
+        "app-on-the-line",
+        "--url",
+        &url,
+    ];
+    let told = succeeds(&export(&collector, folder.path(), &recipe).output().unwrap());
+    assert!(told.contains("everybody on this machine can see --api-key in `ps`"), "{told}");
+    assert!(told.contains("DD_API_KEY") && !told.contains("on-the-line"), "{told}");
+    let received = sink.received();
+    assert_eq!(received[0].headers["dd-api-key"], "key-on-the-line");
+    assert_eq!(received[0].headers["dd-application-key"], "app-on-the-line");
+    // From the variable, without a word of `ps`.
+    let command = export(&collector, folder.path(), &["--format", "datadog", "--url", &url]);
+    let told = succeeds(&with(command, "DATADOG_API_KEY", "key-of-the-variable").output().unwrap());
+    assert!(!told.contains("warning"), "{told}");
+    assert_eq!(sink.received().last().unwrap().headers["dd-api-key"], "key-of-the-variable");
+    let output = export(&collector, folder.path(), &["--format", "datadog", "--url", &url]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(words(&output).contains("needs an API key"), "{}", words(&output));
+}
+
+fn with(mut command: Command, name: &str, value: &str) -> Command {
+    command.env(name, value);
+    command
+}
+
+#[test]
+fn a_delivery_that_failed_goes_on_with_resume_and_leaves_no_file_when_it_is_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = crowded_runs(20_000);
+    let collector = collector_of(&rows);
+    // Four requests of 5,000 points: the third is refused the first time.
+    let sink =
+        HttpSink::spawn(
+            |number, _| if number == 2 { says(400, "{\"error\":\"disk is broken\"}") } else { taken() },
+        );
+    let url = sink.url();
+    let recipe = ["--format", "influx", "--url", &url, "--database", "devloop", "--start", "24h ago"];
+    let output = export(&collector, folder.path(), &recipe).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let told = words(&output);
+    for part in ["HTTP 400: {\"error\":\"disk is broken\"}", "delivered before that: 10000 rows", "--resume"]
+    {
+        assert!(told.contains(part), "{told}");
+    }
+    // Another database has nothing to go on from.
+    let other = ["--format", "influx", "--url", &url, "--database", "other", "--resume"];
+    let output = export(&collector, folder.path(), &other).output().unwrap();
+    assert!(words(&output).contains("nothing to resume"), "{}", words(&output));
+    let resumed = [&recipe[..], &["--resume"]].concat();
+    let told = succeeds(&export(&collector, folder.path(), &resumed).output().unwrap());
+    assert!(
+        told.contains("10000 rows were delivered before") && told.contains("20000 rows of runs"),
+        "{told}"
+    );
+    // Asked for what begins at the place, of the range of the first time.
+    let asked: Vec<_> = collector.asked().into_iter().map(|asked| asked.target).collect();
+    let end = |target: &str| target.split('&').find(|part| part.starts_with("end=")).unwrap().to_owned();
+    assert_eq!(end(asked.last().unwrap()), end(&asked[0]));
+    assert_ne!(asked.last(), asked.first());
+    let accepted = sink.received().into_iter().enumerate().filter(|(number, _)| *number != 2);
+    let text: String = accepted.map(|(_, request)| String::from_utf8(request.plain).unwrap()).collect();
+    let points: BTreeSet<_> = text.lines().map(|line| line.rsplit_once("weight=").unwrap()).collect();
+    assert_eq!((text.lines().count(), points.len()), (20_000, 20_000));
+    assert_eq!(std::fs::read_dir(folder.path().join("muster/deliveries")).unwrap().count(), 0);
+}
+
+#[test]
+fn an_object_is_written_from_the_command_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(store) = Seaweed::spawn(&folder.path().join("store")) else { return };
+    let collector = collector_of(&crowded_runs(500));
+    let recipe = ["--format", "json", "--destination", "s3://history/devloop-metrics/", "--start", "24h ago"];
+    let run = |secret: &str, more: &[&str]| {
+        let command = export(&collector, folder.path(), &[&recipe[..], more].concat());
+        let command = with(with(command, "AWS_ACCESS_KEY_ID", "writer-key"), "AWS_SECRET_ACCESS_KEY", secret);
+        let mut command = with(command, "AWS_ENDPOINT_URL", &store.endpoint);
+        command.env("AWS_REGION", "us-east-1").output().unwrap()
+    };
+    let told = succeeds(&run("writer-secret", &[]));
+    assert!(told.contains("500 rows of runs written to s3://history/devloop-metrics/muster-runs-"), "{told}");
+    let names = store.list("history");
+    assert!(names.len() == 1 && names[0].ends_with(".json"), "{names:?}");
+    let read: serde_json::Value = serde_json::from_slice(&store.get("history", &names[0])).unwrap();
+    assert_eq!(read.as_array().unwrap().len(), 500);
+    let output = run("wrong-secret", &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(words(&output).contains("check AWS_ACCESS_KEY_ID"), "{}", words(&output));
+    assert_eq!(run("writer-secret", &["--resume"]).status.code(), Some(2));
+}
+
+#[test]
+fn rows_go_to_an_otlp_server_from_the_command_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(sink) = Sink::spawn(folder.path(), 0) else { return };
+    let collector = collector_of(&crowded_runs(300));
+    let url = format!("http://{}", sink.grpc);
+    let told =
+        succeeds(&export(&collector, folder.path(), &["--format", "otlp", "--url", &url]).output().unwrap());
+    assert!(told.contains("300 rows of runs delivered"), "{told}");
+    assert_eq!(sink.requests().iter().flatten().count(), 600, "a log record and a span each");
+    let output = export(&collector, folder.path(), &["--format", "otlp"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", words(&output));
+    let output = export(&collector, folder.path(), &["--format", "otlp", "--destination", "nowhere"])
+        .output()
+        .unwrap();
+    assert!(words(&output).contains("named \"nowhere\""), "{}", words(&output));
+}
