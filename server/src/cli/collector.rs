@@ -16,6 +16,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use muster::credential::Token;
 use muster::reasons::reasons;
+use rustls::ClientConfig;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 
@@ -23,8 +24,8 @@ use super::Failure;
 use crate::forward;
 
 /// Where a collector's pages are unless told otherwise.
-pub(super) const SERVER_DEFAULT: &str = "http://127.0.0.1:9464";
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const SERVER_DEFAULT: &str = "http://127.0.0.1:9464";
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A page is rendered within a second; a summary or a page of a million series takes some.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(60);
 /// A page of a million series has about 300 MiB.
@@ -47,15 +48,25 @@ pub(super) struct CollectorArguments {
     pub(super) ca_file: Option<PathBuf>,
 }
 
-/// A collector, and how to speak to it.
-pub(super) struct Collector {
+/// What speaks to it.
+pub(super) type HttpClient = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
+
+/// Where it is, with which credential, trusting whom. Nothing is connected yet.
+#[derive(Debug, Clone)]
+pub(super) struct Connection {
     base: String,
     token: Option<HeaderValue>,
-    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    tls: ClientConfig,
+}
+
+/// A collector whose pages are asked for one by one.
+pub(super) struct Collector {
+    connection: Connection,
+    client: HttpClient,
     runtime: Runtime,
 }
 
-impl Collector {
+impl Connection {
     pub(super) fn new(arguments: &CollectorArguments) -> Result<Self, Failure> {
         let base = base(arguments.server.as_deref().unwrap_or(SERVER_DEFAULT))?;
         let mut token = None;
@@ -68,18 +79,48 @@ impl Collector {
             token = Some(value);
         }
         let tls = forward::trusting(arguments.ca_file.as_deref()).map_err(Failure::other)?;
+        Ok(Self { base, token, tls: tls.with_no_client_auth() })
+    }
+
+    /// Its address.
+    pub(super) fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// A GET of a page.
+    pub(super) fn request(&self, path: &str) -> Result<Request<Empty<Bytes>>, Failure> {
+        let uri = format!("{}{path}", self.base);
+        let mut request = Request::get(uri).body(Empty::new()).map_err(Failure::other)?;
+        let agent = concat!("muster/", env!("CARGO_PKG_VERSION"));
+        request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(agent));
+        if let Some(token) = &self.token {
+            request.headers_mut().insert(AUTHORIZATION, token.clone());
+        }
+        Ok(request)
+    }
+
+    /// A client for one runtime: its connections end with that.
+    pub(super) fn client(&self) -> HttpClient {
         let mut http = HttpConnector::new();
         http.enforce_http(false);
+        http.set_nodelay(true);
         http.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        let connector = HttpsConnectorBuilder::new().with_tls_config(tls.with_no_client_auth());
+        let connector = HttpsConnectorBuilder::new().with_tls_config(self.tls.clone());
         let connector = connector.https_or_http().enable_http1().wrap_connector(http);
+        Client::builder(TokioExecutor::new()).build(connector)
+    }
+}
+
+impl Collector {
+    pub(super) fn new(arguments: &CollectorArguments) -> Result<Self, Failure> {
+        let connection = Connection::new(arguments)?;
         let runtime = Builder::new_current_thread().enable_all().build().map_err(Failure::other)?;
-        Ok(Self { base, token, client: Client::builder(TokioExecutor::new()).build(connector), runtime })
+        Ok(Self { client: connection.client(), connection, runtime })
     }
 
     /// Where it is.
     pub(super) fn base(&self) -> &str {
-        &self.base
+        self.connection.base()
     }
 
     /// A page; anything else than 200 is a failure, in words.
@@ -88,7 +129,7 @@ impl Collector {
         if status == StatusCode::OK {
             return Ok(body);
         }
-        let base = &self.base;
+        let base = self.base();
         Err(Failure::Other(match status {
             StatusCode::UNAUTHORIZED => format!(
                 "{base} does not accept the credential; --token-file names one, `muster token create` makes one"
@@ -105,34 +146,41 @@ impl Collector {
 
     /// Whatever a page answers.
     pub(super) fn ask(&self, path: &str) -> Result<(StatusCode, String), Failure> {
-        let uri = format!("{}{path}", self.base);
-        let mut request = Request::get(uri).body(Empty::new()).map_err(Failure::other)?;
-        let agent = concat!("muster/", env!("CARGO_PKG_VERSION"));
-        request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(agent));
-        if let Some(token) = &self.token {
-            request.headers_mut().insert(AUTHORIZATION, token.clone());
-        }
+        let request = self.connection.request(path)?;
         let exchange = async {
             let response = self.client.request(request).await.map_err(|error| self.away(&error))?;
             let (head, body) = response.into_parts();
             let body = Limited::new(body, PAGE_BYTES_MAX).collect().await;
             let body =
-                body.map_err(|error| Failure::Other(format!("{} stopped answering: {error}", self.base)))?;
+                body.map_err(|error| Failure::Other(format!("{} stopped answering: {error}", self.base())))?;
             Ok((head.status, String::from_utf8_lossy(&body.to_bytes()).into_owned()))
         };
         let answered = self.runtime.block_on(async { timeout(PAGE_TIMEOUT, exchange).await });
         answered.unwrap_or_else(|_| {
-            Err(Failure::Other(format!("no answer from {} within {PAGE_TIMEOUT:?}", self.base)))
+            Err(Failure::Other(format!("no answer from {} within {PAGE_TIMEOUT:?}", self.base())))
         })
     }
 
     fn away(&self, error: &hyper_util::client::legacy::Error) -> Failure {
-        let advice = if error.is_connect() || self.base.starts_with("https:") {
-            "is it running? `muster up` or `muster serve` starts one, --server names another"
-        } else {
-            "it speaks no HTTP there; if it speaks TLS, name it with --server https://..."
-        };
-        Failure::Other(format!("no answer from {}: {}; {advice}", self.base, reasons(error)))
+        let words = reasons(error);
+        Failure::Other(format!(
+            "no answer from {}: {words}; {}",
+            self.base(),
+            advice(&words, error.is_connect())
+        ))
+    }
+}
+
+/// What most often is behind it.
+fn advice(words: &str, is_connect: bool) -> &'static str {
+    if words.contains("InvalidContentType") {
+        "it speaks no TLS there; name it with --server http://..."
+    } else if words.contains("certificate") {
+        "--ca-file names the PEM of the authority that signed its certificate"
+    } else if is_connect {
+        "is it running? `muster up` or `muster serve` starts one, --server names another"
+    } else {
+        "it speaks no HTTP there; if it speaks TLS, name it with --server https://..."
     }
 }
 
@@ -177,10 +225,12 @@ mod tests {
             ("127.0.0.1:9464", "http://127.0.0.1:9464"),
             ("http://[::1]:9464/", "http://[::1]:9464"),
             ("https://collector.example:9464", "https://collector.example:9464"),
+            ("collector.example", "http://collector.example"),
         ] {
             assert_eq!(base(given).expect(given), wanted);
         }
-        for given in ["", "ftp://x", "http://", "https://a/metrics", "http://user@a:1", "a b"] {
+        for given in ["", "ftp://x", "http://", "https://a/metrics", "http://user@a:1", "a b", "http://x/?y"]
+        {
             assert!(base(given).is_err(), "{given}");
         }
     }

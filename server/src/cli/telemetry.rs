@@ -21,6 +21,7 @@ use muster::clock::{Clock, SystemClock};
 use muster::ids::Team;
 
 use super::Failure;
+use super::collector::CollectorArguments;
 
 /// Arguments of `muster telemetry`.
 #[derive(Debug, clap::Args)]
@@ -43,18 +44,11 @@ enum Command {
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Where to read")]
 struct SourceArguments {
-    /// The collector's pages, http://HOST:PORT or https://HOST:PORT [default: http://127.0.0.1:9464].
-    #[arg(long, value_name = "URL", env = "MUSTER_HTTP")]
-    server: Option<String>,
+    #[command(flatten)]
+    collector: CollectorArguments,
     /// Read this data folder instead; no collector may be running on it.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// File with a token, where the collector wants one: it shows its team's rows.
-    #[arg(long, value_name = "FILE", env = "MUSTER_TOKEN_FILE")]
-    token_file: Option<PathBuf>,
-    /// PEM of the CA that signed the collector's certificate [default: the public CAs].
-    #[arg(long, value_name = "FILE", env = "MUSTER_CA_FILE")]
-    ca_file: Option<PathBuf>,
 }
 
 /// Of which time.

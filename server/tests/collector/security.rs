@@ -149,7 +149,7 @@ async fn status_and_metrics_read_pages_behind_tls_and_a_token() {
     assert!(said.starts_with(&format!("collector {url}: ready\n0 agents, 0 connected\n")), "{output:?}");
     assert!(run("metrics", true, true).await.expect("ends").status.success());
     for (with_ca, with_token, words) in
-        [(true, false, "does not accept the credential"), (false, true, "invalid peer certificate")]
+        [(true, false, "does not accept the credential"), (false, true, "UnknownIssuer; --ca-file names")]
     {
         let output = run("status", with_ca, with_token).await.expect("ends");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -4,32 +4,24 @@
 //! not yet taken from it is bounded, so that a slow reader slows the collector's scan and not this machine's memory.
 
 use std::io::{self, Read};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use http::header::{AUTHORIZATION, HeaderValue, TE, USER_AGENT};
-use http::{Request, StatusCode, Uri};
+use http::header::{HeaderValue, TE};
+use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Frame, Incoming};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
-use muster::credential::Token;
-use rustls::ClientConfig;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
 use super::super::Failure;
-use super::super::collector::{SERVER_DEFAULT, base, refuse_to_show};
+use super::super::collector::{Connection, HttpClient};
 use super::SourceArguments;
 use super::export::tell;
 use crate::forward;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The first row of a sorted scan over much history needs some time; a collector that is silent for longer has gone.
 const SILENCE_MAX: Duration = Duration::from_secs(120);
 /// Chunks that were read and not yet taken.
@@ -43,11 +35,7 @@ const NOTICES: &str = "muster-notices";
 
 /// A collector, and how to speak to it.
 #[derive(Debug, Clone)]
-pub(super) struct Collector {
-    base: String,
-    token: Option<Arc<Token>>,
-    tls: Arc<ClientConfig>,
-}
+pub(super) struct Collector(Connection);
 
 /// An answer, as it comes.
 #[derive(Debug)]
@@ -59,38 +47,19 @@ pub(super) struct Answer {
 
 impl Collector {
     pub(super) fn new(arguments: &SourceArguments) -> Result<Self, Failure> {
-        let base = base(arguments.server.as_deref().unwrap_or(SERVER_DEFAULT))?;
-        let mut token = None;
-        if let Some(path) = &arguments.token_file {
-            refuse_to_show(&base)?;
-            token = Some(Arc::new(Token::from_file(path).map_err(Failure::other)?));
-        }
-        let tls = forward::trusting(arguments.ca_file.as_deref()).map_err(Failure::other)?;
-        let tls = Arc::new(tls.with_no_client_auth());
-        Ok(Self { base, token, tls })
+        Connection::new(&arguments.collector).map(Self)
     }
 
     /// Asks for a page, and waits until it begins. What is refused is told in the collector's words.
     pub(super) fn get(&self, path: &str) -> Result<Answer, Failure> {
-        let uri = format!("{}{path}", self.base).parse::<Uri>();
-        let uri = uri
-            .map_err(|error| Failure::Other(format!("cannot make a URL of {}{path}: {error}", self.base)))?;
-        let mut request = Request::get(uri).body(Empty::new()).map_err(Failure::other)?;
-        let agent = concat!("muster/", env!("CARGO_PKG_VERSION"));
-        request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(agent));
+        let mut request = self.0.request(path)?;
         request.headers_mut().insert(TE, HeaderValue::from_static("trailers"));
-        if let Some(token) = &self.token {
-            let mut value =
-                HeaderValue::try_from(format!("Bearer {}", token.expose())).map_err(Failure::other)?;
-            value.set_sensitive(true);
-            request.headers_mut().insert(AUTHORIZATION, value);
-        }
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::other)?;
         let (begun, begins) = sync_channel(1);
         let (chunks, taken) = sync_channel(CHUNKS_AHEAD_MAX);
-        let tls = ClientConfig::clone(&self.tls);
-        let read = move || runtime.block_on(exchange(tls, request, &begun, &chunks));
+        let client = self.0.client();
+        let read = move || runtime.block_on(exchange(client, request, &begun, &chunks));
         thread::Builder::new().name("muster-http".to_owned()).spawn(read).map_err(Failure::other)?;
         let begun = begins.recv().unwrap_or_else(|_| Err(Refusal::Away("the reader ended".to_owned())));
         match begun {
@@ -104,13 +73,14 @@ impl Collector {
         let answer = self.get(path)?;
         let mut bytes = Vec::new();
         answer.take(DOCUMENT_BYTES_MAX).read_to_end(&mut bytes).map_err(|error| self.cut(&error))?;
-        serde_json::from_slice(&bytes)
-            .map_err(|error| Failure::Other(format!("{}{path} is not what was expected: {error}", self.base)))
+        serde_json::from_slice(&bytes).map_err(|error| {
+            Failure::Other(format!("{}{path} is not what was expected: {error}", self.0.base()))
+        })
     }
 
     /// The words for an answer that ended early.
     pub(super) fn cut(&self, error: &dyn std::fmt::Display) -> Failure {
-        Failure::Other(format!("the collector at {} stopped answering: {error}", self.base))
+        Failure::Other(format!("the collector at {} stopped answering: {error}", self.0.base()))
     }
 
     fn told(&self, path: &str, refusal: Refusal) -> Failure {
@@ -119,19 +89,19 @@ impl Collector {
             Refusal::Away(why) => format!(
                 "no collector answers at {}: {why}; is it running? `muster up` or `muster serve` starts one, \
                  --server names another, --data-dir reads its folder without it",
-                self.base
+                self.0.base()
             ),
             Refusal::Status(StatusCode::UNAUTHORIZED, _) => format!(
                 "the collector at {} does not accept the credential; --token-file names one, \
                  `muster token create` makes one",
-                self.base
+                self.0.base()
             ),
             Refusal::Status(StatusCode::NOT_FOUND, _) => format!(
                 "{}{page} is not there: is it the address of a collector's pages (port 9464), and is it as new as this?",
-                self.base
+                self.0.base()
             ),
             Refusal::Status(status, why) => {
-                format!("the collector at {} answered {}: {why}", self.base, status.as_u16())
+                format!("the collector at {} answered {}: {why}", self.0.base(), status.as_u16())
             }
         })
     }
@@ -163,12 +133,12 @@ enum Refusal {
 }
 
 async fn exchange(
-    tls: ClientConfig,
+    client: HttpClient,
     request: Request<Empty<Bytes>>,
     begun: &SyncSender<Result<(), Refusal>>,
     chunks: &SyncSender<Result<Bytes, String>>,
 ) {
-    let mut body = match begin(tls, request).await {
+    let mut body = match begin(client, request).await {
         Ok(body) => body,
         Err(refusal) => {
             // Whoever asked has gone only if the process ends.
@@ -206,9 +176,9 @@ fn told_by(frame: &Frame<Bytes>) -> Vec<String> {
     value.and_then(|value| serde_json::from_slice(value.as_bytes()).ok()).unwrap_or_default()
 }
 
-async fn begin(tls: ClientConfig, request: Request<Empty<Bytes>>) -> Result<Incoming, Refusal> {
+async fn begin(client: HttpClient, request: Request<Empty<Bytes>>) -> Result<Incoming, Refusal> {
     let away = |error: hyper_util::client::legacy::Error| Refusal::Away(Failure::other(error).to_string());
-    let response = match timeout(SILENCE_MAX, client(tls).request(request)).await {
+    let response = match timeout(SILENCE_MAX, client.request(request)).await {
         Ok(response) => response.map_err(away)?,
         Err(_) => return Err(Refusal::Away(format!("no answer within {SILENCE_MAX:?}"))),
     };
@@ -224,16 +194,6 @@ async fn begin(tls: ClientConfig, request: Request<Empty<Bytes>>) -> Result<Inco
     let parsed = serde_json::from_slice::<serde_json::Value>(&told).ok();
     let why = parsed.as_ref().and_then(|told| told["error"].as_str()).map(str::to_owned);
     Err(Refusal::Status(head.status, why.unwrap_or_else(|| "it is no collector's answer".to_owned())))
-}
-
-fn client(tls: ClientConfig) -> Client<HttpsConnector<HttpConnector>, Empty<Bytes>> {
-    let mut http = HttpConnector::new();
-    http.enforce_http(false);
-    http.set_nodelay(true);
-    http.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    let connector =
-        HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(http);
-    Client::builder(TokioExecutor::new()).build(connector)
 }
 
 /// A value for a query of a URL (RFC 3986 section 2.3).
