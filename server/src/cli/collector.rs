@@ -4,6 +4,7 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -56,7 +57,7 @@ pub(super) type HttpClient = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>
 pub(super) struct Connection {
     base: String,
     token: Option<HeaderValue>,
-    tls: ClientConfig,
+    tls: Arc<ClientConfig>,
 }
 
 /// A collector whose pages are asked for one by one.
@@ -79,7 +80,7 @@ impl Connection {
             token = Some(value);
         }
         let tls = forward::trusting(arguments.ca_file.as_deref()).map_err(Failure::other)?;
-        Ok(Self { base, token, tls: tls.with_no_client_auth() })
+        Ok(Self { base, token, tls: Arc::new(tls.with_no_client_auth()) })
     }
 
     /// Its address.
@@ -105,7 +106,7 @@ impl Connection {
         http.enforce_http(false);
         http.set_nodelay(true);
         http.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        let connector = HttpsConnectorBuilder::new().with_tls_config(self.tls.clone());
+        let connector = HttpsConnectorBuilder::new().with_tls_config(ClientConfig::clone(&self.tls));
         let connector = connector.https_or_http().enable_http1().wrap_connector(http);
         Client::builder(TokioExecutor::new()).build(connector)
     }

@@ -20,7 +20,6 @@ use super::super::Failure;
 use super::super::collector::{Connection, HttpClient};
 use super::SourceArguments;
 use super::export::tell;
-use crate::forward;
 
 /// The first row of a sorted scan over much history needs some time; a collector that is silent for longer has gone.
 const SILENCE_MAX: Duration = Duration::from_secs(120);
