@@ -1,4 +1,7 @@
-//! Bare service, collector without sync, collector: interleaved, best of three.
+//! Bare service, collector without sync, collector, collector with a history: interleaved, best of three.
+//!
+//! The history is written on the same core, and flushed each second instead of each ten minutes, so that its whole cost is
+//! in the window.
 
 use std::time::Duration;
 
@@ -31,7 +34,15 @@ enum Kind {
     Bare,
     Unsynced,
     Durable,
+    History,
 }
+
+const KINDS: [(Kind, &str); 4] = [
+    (Kind::Bare, "bare tonic"),
+    (Kind::Unsynced, "muster, no sync"),
+    (Kind::Durable, "muster, durable"),
+    (Kind::History, "muster, durable, history"),
+];
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Cell {
@@ -53,9 +64,9 @@ pub fn run(args: &IngestArgs) -> anyhow::Result<()> {
         let (streams, events) =
             cell.split_once('x').ok_or_else(|| anyhow::anyhow!("cell {cell:?} is not STREAMSxEVENTS"))?;
         let (streams, events) = (streams.parse()?, events.parse()?);
-        let mut best = [Cell::default(); 3];
+        let mut best = [Cell::default(); KINDS.len()];
         for _ in 0..args.rounds {
-            for (slot, kind) in best.iter_mut().zip([Kind::Bare, Kind::Unsynced, Kind::Durable]) {
+            for (slot, (kind, _)) in best.iter_mut().zip(KINDS) {
                 let measured = one(kind, streams, events, args)?;
                 if slot.events_per_second == 0.0
                     || measured.cpu_seconds_per_million < slot.cpu_seconds_per_million
@@ -64,7 +75,7 @@ pub fn run(args: &IngestArgs) -> anyhow::Result<()> {
                 }
             }
         }
-        for (measured, name) in best.iter().zip(["bare tonic", "muster, no sync", "muster, durable"]) {
+        for (measured, (_, name)) in best.iter().zip(KINDS) {
             println!(
                 "| {cell} | {name} | {:.0} | {:.3} | {:.0} | {:.2} | {:.2} | {:.2} | {:.0} | {:.1} |",
                 measured.events_per_second,
@@ -84,8 +95,13 @@ pub fn run(args: &IngestArgs) -> anyhow::Result<()> {
 fn one(kind: Kind, streams: usize, batch_events: u64, args: &IngestArgs) -> anyhow::Result<Cell> {
     let folder = tempfile::tempdir_in(&args.dir)?;
     let data_dir = folder.path().join("data").display().to_string();
+    let config = folder.path().join("muster.toml");
+    std::fs::write(&config, history_settings(kind))?;
+    let config = config.display().to_string();
     let serve = [
         "serve",
+        "--config",
+        &config,
         "--data-dir",
         &data_dir,
         "--grpc-listen",
@@ -97,7 +113,7 @@ fn one(kind: Kind, streams: usize, batch_events: u64, args: &IngestArgs) -> anyh
     ];
     let server = match kind {
         Kind::Bare => Measured::start(1, &sibling("muster-bench")?, &["sink"])?,
-        Kind::Durable => Measured::start(1, &sibling("muster")?, &serve)?,
+        Kind::Durable | Kind::History => Measured::start(1, &sibling("muster")?, &serve)?,
         Kind::Unsynced => {
             let unsynced: Vec<&str> = serve.iter().copied().chain(["--unsafe-no-sync"]).collect();
             Measured::start(1, &sibling("muster")?, &unsynced)?
@@ -117,7 +133,9 @@ fn one(kind: Kind, streams: usize, batch_events: u64, args: &IngestArgs) -> anyh
     // A batch is done when it is in the series; the bare service has none.
     let behind_seconds = match kind {
         Kind::Bare => 0.0,
-        Kind::Unsynced | Kind::Durable => until_aggregated(&server.address("http")?, measured.events_total)?,
+        Kind::Unsynced | Kind::Durable | Kind::History => {
+            until_aggregated(&server.address("http")?, measured.events_total)?
+        }
     };
     let cpu_seconds = server.usage()?.cpu_seconds - before.cpu_seconds;
     let resident_bytes = server.usage()?.resident_bytes;
@@ -129,6 +147,13 @@ fn one(kind: Kind, streams: usize, batch_events: u64, args: &IngestArgs) -> anyh
         resident_mib: resident_bytes as f64 / f64::from(1 << 20),
         bytes_per_event: measured.bytes_per_event,
     })
+}
+
+fn history_settings(kind: Kind) -> &'static str {
+    match kind {
+        Kind::History => "[history]\nflush_interval_seconds = 1\n",
+        Kind::Bare | Kind::Unsynced | Kind::Durable => "[history]\nenabled = false\n",
+    }
 }
 
 /// Waits until the page has counted `events`; answers for how long.
