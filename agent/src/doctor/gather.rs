@@ -10,7 +10,7 @@ use super::facts::{ConfigurationFacts, Facts, PermissionFacts, ProjectFacts, Run
 use super::{reach, watches};
 use crate::config::{AgentConfig, ConfigError};
 use crate::discovery::{Bounds, Discovery};
-use crate::enrol::{Store, StoreError};
+use crate::enrol::Store;
 use crate::sources;
 use crate::uplink::{ServerConfig, TokenSource};
 
@@ -172,11 +172,9 @@ fn permissions(config: &AgentConfig) -> Vec<PermissionFacts> {
     match Store::new(state_dir).load() {
         Ok(None) => {}
         Ok(Some(_)) => all.push(PermissionFacts { what: "private key", problem: None, is_usable: true }),
-        Err(error @ (StoreError::LooseKey { .. } | StoreError::Io { .. } | StoreError::Damaged { .. })) => {
-            all.push(PermissionFacts {
-                what: "private key",
-                problem: Some(muster::reasons::reasons(&error)),
-            });
+        Err(error) => {
+            let problem = Some(muster::reasons::reasons(&error));
+            all.push(PermissionFacts { what: "private key", problem, is_usable: false });
         }
     }
     if let Some(TokenSource::File(path)) = config.server.as_ref().map(|server| &server.token) {
