@@ -2,6 +2,8 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the configuration is not valid.
 
+mod agents;
+mod authority;
 mod check_config;
 mod collector;
 mod dashboards;
@@ -46,6 +48,10 @@ enum Command {
     Telemetry(telemetry::Arguments),
     /// Make, list and revoke the credentials of teams.
     Token(token::Arguments),
+    /// The agents that have enrolled: list, show, revoke, rename.
+    Agents(agents::Arguments),
+    /// Who issues the agents' certificates: show, rotate.
+    Authority(authority::Arguments),
     /// The dashboards, rules and alerts that belong to Muster.
     Dashboards(dashboards::Arguments),
     /// Show where telemetry is forwarded to, and handle what was refused there.
@@ -84,6 +90,8 @@ impl Cli {
             Command::Metrics(arguments) => metrics::run(&arguments),
             Command::Telemetry(arguments) => telemetry::run(arguments),
             Command::Token(arguments) => token::run(arguments),
+            Command::Agents(arguments) => agents::run(arguments),
+            Command::Authority(arguments) => authority::run(arguments),
             Command::Dashboards(arguments) => dashboards::run(&arguments),
             Command::Destination(arguments) => destination::run(arguments),
             Command::CheckConfig(arguments) => check_config::run(arguments),

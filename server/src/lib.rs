@@ -3,12 +3,15 @@
 //! [`serve::Server`] is the collector; [`cli`] is what `muster` understands; [`demo`] is the living example of `muster up`.
 
 pub mod accept;
+pub mod agents;
 pub mod aggregate;
+pub mod authority;
 pub mod cli;
 pub mod config;
 pub mod credentials;
 pub mod delivery;
 pub mod demo;
+mod enrol;
 pub mod figures;
 pub mod fleet;
 pub mod forward;
@@ -16,6 +19,7 @@ pub mod history;
 pub mod http;
 pub mod ingest;
 pub mod otlp_door;
+mod record_file;
 pub mod serve;
 pub mod stop;
 pub mod telemetry;

@@ -42,14 +42,17 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// Serves a connection to its end.
 pub async fn serve(accepted: Accepted, router: Router, mut stop: watch::Receiver<bool>) {
-    let peer = accepted.peer;
+    let (peer, certificate) = (accepted.peer, accepted.certificate);
     let (life, mut lives) = watch::channel(LIFE_MAX);
     let life = Life(life);
     let service = service_fn(move |request: Request<Incoming>| {
-        let (router, life) = (router.clone(), life.clone());
+        let (router, life, certificate) = (router.clone(), life.clone(), certificate.clone());
         async move {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(Peer(peer));
+            if let Some(certificate) = certificate {
+                request.extensions_mut().insert(certificate);
+            }
             request.extensions_mut().insert(life);
             router.oneshot(request).await.map_err(|never: Infallible| never)
         }

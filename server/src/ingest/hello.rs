@@ -61,6 +61,12 @@ pub(super) async fn begin(
             return outbox.end(&shared, StreamEnd::Protocol, Status::invalid_argument(problem)).await;
         }
     };
+    if caller.agent.is_some_and(|agent| agent != key.agent) {
+        tracing::warn!(team = %key.team, agent = ?caller.agent, said = %key.agent, %peer,
+            "an agent says that it is another one than its certificate's");
+        let status = Status::permission_denied("the certificate is of another agent");
+        return outbox.end(&shared, StreamEnd::Identity, status).await;
+    }
     let Ok(claim) = shared.registry.claim(&key, Instance(hello.instance)).await else {
         return fence(&shared, &key, peer, &outbox).await;
     };
