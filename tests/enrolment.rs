@@ -4,6 +4,8 @@
 
 #[path = "enrolment/peer.rs"]
 mod peer;
+#[path = "enrolment/real_agent.rs"]
+mod real_agent;
 mod support;
 
 use std::os::unix::fs::PermissionsExt;

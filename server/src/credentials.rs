@@ -106,6 +106,15 @@ pub enum Sight {
     Team(Team),
 }
 
+/// A reader that is let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// What it may see.
+    pub sight: Sight,
+    /// With which token.
+    pub token: TokenId,
+}
+
 /// Why a reader sees nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ReaderRefused {
@@ -212,21 +221,32 @@ impl Credentials {
     }
 
     /// What the reader of a page may see.
-    pub fn authenticate_reader(&self, shown: Presented<'_>) -> Result<Sight, ReaderRefused> {
-        let scope = match (shown.header, shown.certificate) {
-            (Some(header), _) => self.identify(shown.ip, header)?.0,
-            (None, Some(certificate)) => Scope::Agent(self.identify_certificate(certificate)?.team),
+    pub fn authenticate_reader(&self, shown: Presented<'_>) -> Result<Reading, ReaderRefused> {
+        let (scope, token) = match (shown.header, shown.certificate) {
+            (Some(header), _) => self.identify(shown.ip, header)?,
+            (None, Some(certificate)) => {
+                self.identify_certificate(certificate)?;
+                return Err(self.reads_nothing());
+            }
             (None, None) => return Err(self.refused(CredentialRefusal::Missing).into()),
         };
         match scope {
-            Scope::Team(team) => Ok(Sight::Team(team)),
-            Scope::Operator => Ok(Sight::All),
-            Scope::Agent(_) => {
-                self.refused(CredentialRefusal::Role);
-                Err(ReaderRefused::ReadsNothing)
-            }
+            Scope::Team(team) => Ok(Reading { sight: Sight::Team(team), token }),
+            Scope::Operator => Ok(Reading { sight: Sight::All, token }),
+            Scope::Agent(_) => Err(self.reads_nothing()),
             Scope::Enrolment(_) => Err(self.refused(CredentialRefusal::Role).into()),
         }
+    }
+
+    /// Whether a reader that was let in still would be.
+    pub(crate) fn may_go_on(&self, token: &TokenId) -> bool {
+        let now = self.clock.wall();
+        self.tokens.load().get(token).is_some_and(|known| known.ended(now).is_none())
+    }
+
+    fn reads_nothing(&self) -> ReaderRefused {
+        self.refused(CredentialRefusal::Role);
+        ReaderRefused::ReadsNothing
     }
 
     /// Whose agent the peer may enrol, and with which token.

@@ -24,10 +24,11 @@ use muster::clock::Clock;
 use muster::ids::Team;
 use tokio::sync::{Semaphore, watch};
 
+use connection::ShownToken;
 pub use connection::serve;
 
 use crate::aggregate::View;
-use crate::credentials::{self, Credentials, Presented, ReaderRefused, Sight};
+use crate::credentials::{self, Credentials, Presented, ReaderRefused, Reading, Sight};
 use crate::forward::figures::Observed;
 use crate::history::ServedHistory;
 use crate::telemetry::Telemetry;
@@ -133,8 +134,15 @@ impl FromRequestParts<Shared> for Reader {
             return Ok(Reader::All);
         }
         match pages.credentials.authenticate_reader(shown) {
-            Ok(Sight::Team(team)) => Ok(Reader::Team(team)),
-            Ok(Sight::All) => Ok(Reader::All),
+            Ok(Reading { sight, token }) => {
+                if let Some(shown) = parts.extensions.get::<ShownToken>() {
+                    shown.note(token);
+                }
+                Ok(match sight {
+                    Sight::Team(team) => Reader::Team(team),
+                    Sight::All => Reader::All,
+                })
+            }
             Err(ReaderRefused::NotAccepted(_)) => Err(refused()),
             Err(why @ ReaderRefused::ReadsNothing) => Err(Refused(StatusCode::FORBIDDEN, why.to_string())),
         }

@@ -16,7 +16,9 @@ fn send(credentials: &Credentials, header: Option<&[u8]>) -> Result<Caller, NotA
 }
 
 fn read(credentials: &Credentials, header: &str) -> Result<Sight, ReaderRefused> {
-    credentials.authenticate_reader(Presented::token(HERE, Some(header.as_bytes())))
+    credentials
+        .authenticate_reader(Presented::token(HERE, Some(header.as_bytes())))
+        .map(|reading| reading.sight)
 }
 
 fn open(dir: &Path, anonymous_allowed: bool) -> Arc<Credentials> {

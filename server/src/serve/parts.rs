@@ -156,10 +156,10 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
             move |accepted| otlp_door::serve(accepted, door.clone(), counted.clone(), stop_seen.clone());
         tasks.spawn(listener.run(serve_client, stopping.clone()));
     }
-    let stop_seen = stopping.clone();
-    tasks.spawn(
-        readers.run(move |accepted| http::serve(accepted, router.clone(), stop_seen.clone()), stopping),
-    );
+    let (stop_seen, known) = (stopping.clone(), credentials.clone());
+    let serve_reader =
+        move |accepted| http::serve(accepted, router.clone(), known.clone(), stop_seen.clone());
+    tasks.spawn(readers.run(serve_reader, stopping));
     let otlp_http = otlp_http_address.map_or("off".to_owned(), |address| address.to_string());
     tracing::info!(grpc = %grpc_address, http = %http_address, otlp_http, data_dir = %config.data_dir.display(), "collector is up");
     Ok(Server {

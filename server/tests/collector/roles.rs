@@ -124,3 +124,29 @@ async fn a_proxys_own_credential_is_no_matter_at_an_open_page() {
     }
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_follows_is_cut_off_when_its_token_is_revoked() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let dir = tempfile::tempdir().expect("folder");
+    let token = keep(dir.path(), 1, Scope::Team("red".parse().expect("team")));
+    let server = start(dir.path(), "").await;
+    let mut stream = tokio::net::TcpStream::connect(server.http_address).await.expect("connects");
+    let header = format!("authorization: Bearer {token}\r\n");
+    let recent = "/api/v1/history/recent";
+    while ask(server.http_address, "GET", recent, &header).await.status == 503 {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let request = format!("GET {recent}?follow=true HTTP/1.1\r\nhost: x\r\n{header}\r\n");
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let mut head = [0; 12];
+    stream.read_exact(&mut head).await.expect("an answer");
+    assert_eq!(&head, b"HTTP/1.1 200");
+    let id = Token::parse(&token).expect("a token").id().to_string();
+    TokenFile::edit(dir.path()).expect("free").revoke(&id, WallTime(2)).expect("known");
+    let mut rest = Vec::new();
+    // Whether the end comes as an error is the system's choice.
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(5), stream.read_to_end(&mut rest)).await;
+    assert!(ended.is_ok(), "still open after 5 s");
+    server.stop().await;
+}
