@@ -96,12 +96,15 @@ mod tests {
     }
 
     #[test]
-    fn a_request_with_any_bit_changed_is_refused() {
+    fn a_request_with_any_bit_changed_gives_no_other_key() {
         let (_, der) = request(&rcgen::PKCS_ECDSA_P256_SHA256);
+        let key = ProvenKey::of_request(&der).expect("taken");
         for at in 0..der.len() {
             let mut changed = der.clone();
             changed[at] ^= 1;
-            assert!(ProvenKey::of_request(&changed).is_err(), "byte {at}");
+            // What is not signed, such as the tag before the algorithm, may be another.
+            let taken = ProvenKey::of_request(&changed);
+            assert!(taken.is_err() || taken == Ok(key.clone()), "byte {at}");
             assert!(ProvenKey::of_request(&der[..at]).is_err(), "cut at {at}");
         }
         assert_eq!(ProvenKey::of_request(&[der.as_slice(), &[0]].concat()), Err(RequestError::Malformed));
