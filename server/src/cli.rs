@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the configuration is not valid.
 
 mod agents;
+mod audit;
 mod authority;
 mod check_config;
 mod collector;
@@ -16,11 +17,14 @@ mod token;
 mod up;
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use muster::clock::SystemClock;
 use muster::reasons::reasons;
 
+use crate::audit::{self as audit_log, Entry};
 use crate::config::ConfigError;
 
 /// Muster gathers what coding agents and dev-loop tools do on every machine of a team.
@@ -52,6 +56,8 @@ enum Command {
     Agents(agents::Arguments),
     /// Who issues the agents' certificates: show, rotate.
     Authority(authority::Arguments),
+    /// Show who did what: enrolments, tokens, refused credentials, configurations, exports.
+    Audit(audit::Arguments),
     /// The dashboards, rules and alerts that belong to Muster.
     Dashboards(dashboards::Arguments),
     /// Show where telemetry is forwarded to, and handle what was refused there.
@@ -92,6 +98,7 @@ impl Cli {
             Command::Token(arguments) => token::run(arguments),
             Command::Agents(arguments) => agents::run(arguments),
             Command::Authority(arguments) => authority::run(arguments),
+            Command::Audit(arguments) => audit::run(arguments),
             Command::Dashboards(arguments) => dashboards::run(&arguments),
             Command::Destination(arguments) => destination::run(arguments),
             Command::CheckConfig(arguments) => check_config::run(arguments),
@@ -122,6 +129,14 @@ fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "muster", &mut script);
     print(&String::from_utf8_lossy(&script))
+}
+
+/// Tells the audit log what a command has done. What is done stays done if it cannot be told.
+fn audited(data_dir: &Path, entry: &Entry) {
+    if let Err(error) = audit_log::append_from_command(data_dir, entry, &SystemClock::new()) {
+        // Nothing is left to tell if standard error is gone.
+        let _ = writeln!(io::stderr().lock(), "muster: this is not in the audit log: {error}");
+    }
 }
 
 /// A time in microseconds since the epoch, to the second.

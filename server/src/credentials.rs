@@ -18,6 +18,8 @@
 
 mod file;
 mod guesses;
+mod presented;
+mod refusals;
 #[cfg(test)]
 mod tests;
 
@@ -29,10 +31,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::header::AUTHORIZATION;
-use http::{Extensions, HeaderMap, HeaderValue};
 use muster::clock::{Clock, SystemClock, WallTime};
-use muster::credential::{Token, TokenHash, TokenId, TokenKind};
+use muster::credential::{Token, TokenHash, TokenId};
 use muster::ids::{AgentId, Team};
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -42,12 +42,15 @@ pub use file::{
 };
 
 use crate::agents::{AgentFile, Agents, KnownAgents};
+use crate::audit::AuditLog;
 use crate::authority::{AgentName, PeerCertificate};
 use crate::figures::{CredentialRefusal, Figures, Reload};
-use crate::ingest::Peer;
 use crate::record_file::{self, RecordFileError, Stamp};
 use file::Tokens;
-use guesses::Guesses;
+pub use presented::Presented;
+pub(crate) use presented::is_bearer_of_ours;
+use presented::strip_bearer;
+use refusals::{About, Refusals};
 
 /// How often the token file is looked at.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -62,7 +65,7 @@ pub struct Credentials {
     /// When the next of them ends by itself; the streams that it opened are told then.
     next_end_us: AtomicU64,
     anonymous_allowed: bool,
-    guesses: Guesses,
+    refusals: Refusals,
     figures: Arc<Figures>,
     clock: Arc<dyn Clock>,
     changed: watch::Sender<u64>,
@@ -126,17 +129,6 @@ pub enum ReaderRefused {
     ReadsNothing,
 }
 
-/// What a peer shows of itself.
-#[derive(Debug, Clone, Copy)]
-pub struct Presented<'a> {
-    /// Where it is.
-    pub ip: IpAddr,
-    /// The request's `authorization` header.
-    pub header: Option<&'a [u8]>,
-    /// The connection's certificate.
-    pub certificate: Option<&'a PeerCertificate>,
-}
-
 /// Who a peer is, by its credential alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
@@ -179,7 +171,7 @@ impl Credentials {
             agents: ArcSwap::default(),
             next_end_us: AtomicU64::new(u64::MAX),
             anonymous_allowed,
-            guesses: Guesses::new(),
+            refusals: Refusals::new(figures.clone()),
             figures,
             clock,
             changed: watch::Sender::new(0),
@@ -188,6 +180,16 @@ impl Credentials {
         credentials.agents.store(Arc::new(Agents::into_known(agents)));
         credentials.note_next_end();
         Ok(Arc::new(credentials))
+    }
+
+    /// Tells refusals to the audit log from now on.
+    pub(crate) fn tell(&self, audit: Arc<AuditLog>) {
+        self.refusals.tell(audit);
+    }
+
+    /// The audit log, once it is known.
+    pub(crate) fn audit(&self) -> Option<&AuditLog> {
+        self.refusals.audit()
     }
 
     /// Who the peer sends for.
@@ -206,17 +208,21 @@ impl Credentials {
                 (Scope::Team(team) | Scope::Agent(team), token) => {
                     Ok(Caller { team, token: Some(token), agent: None })
                 }
-                (Scope::Operator, _) => Err(self.refused(CredentialRefusal::Operator)),
-                (Scope::Enrolment(_), _) => Err(self.refused(CredentialRefusal::Role)),
+                (Scope::Operator, token) => {
+                    Err(self.refusals.refuse(shown.ip, CredentialRefusal::Operator, About::Token(&token)))
+                }
+                (Scope::Enrolment(_), token) => {
+                    Err(self.refusals.refuse(shown.ip, CredentialRefusal::Role, About::Token(&token)))
+                }
             };
         }
         match shown.certificate {
             Some(certificate) => {
-                let AgentName { team, agent } = self.identify_certificate(certificate)?;
+                let AgentName { team, agent } = self.identify_certificate(shown.ip, certificate)?;
                 Ok(Caller { team, token: None, agent: Some(agent) })
             }
             None if anonymous_allowed => Ok(Caller { team: Team::default_team(), token: None, agent: None }),
-            None => Err(self.refused(CredentialRefusal::Missing)),
+            None => Err(self.missing(shown.ip)),
         }
     }
 
@@ -225,16 +231,22 @@ impl Credentials {
         let (scope, token) = match (shown.header, shown.certificate) {
             (Some(header), _) => self.identify(shown.ip, header)?,
             (None, Some(certificate)) => {
-                self.identify_certificate(certificate)?;
-                return Err(self.reads_nothing());
+                let name = self.identify_certificate(shown.ip, certificate)?;
+                self.refusals.refuse(shown.ip, CredentialRefusal::Role, About::Agent(&name));
+                return Err(ReaderRefused::ReadsNothing);
             }
-            (None, None) => return Err(self.refused(CredentialRefusal::Missing).into()),
+            (None, None) => return Err(self.missing(shown.ip).into()),
         };
         match scope {
             Scope::Team(team) => Ok(Reading { sight: Sight::Team(team), token }),
             Scope::Operator => Ok(Reading { sight: Sight::All, token }),
-            Scope::Agent(_) => Err(self.reads_nothing()),
-            Scope::Enrolment(_) => Err(self.refused(CredentialRefusal::Role).into()),
+            Scope::Agent(_) => {
+                self.refusals.refuse(shown.ip, CredentialRefusal::Role, About::Token(&token));
+                Err(ReaderRefused::ReadsNothing)
+            }
+            Scope::Enrolment(_) => {
+                Err(self.refusals.refuse(shown.ip, CredentialRefusal::Role, About::Token(&token)).into())
+            }
         }
     }
 
@@ -244,9 +256,8 @@ impl Credentials {
         self.tokens.load().get(token).is_some_and(|known| known.ended(now).is_none())
     }
 
-    fn reads_nothing(&self) -> ReaderRefused {
-        self.refused(CredentialRefusal::Role);
-        ReaderRefused::ReadsNothing
+    fn missing(&self, ip: IpAddr) -> NotAccepted {
+        self.refusals.refuse(ip, CredentialRefusal::Missing, About::Nobody)
     }
 
     /// Whose agent the peer may enrol, and with which token.
@@ -254,43 +265,47 @@ impl Credentials {
         &self,
         shown: Presented<'_>,
     ) -> Result<(Team, TokenId), NotAccepted> {
-        let Some(header) = shown.header else { return Err(self.refused(CredentialRefusal::Missing)) };
+        let Some(header) = shown.header else { return Err(self.missing(shown.ip)) };
         match self.identify(shown.ip, header)? {
             (Scope::Enrolment(team), token) => Ok((team, token)),
-            _ => Err(self.refused(CredentialRefusal::Role)),
+            (_, token) => Err(self.refusals.refuse(shown.ip, CredentialRefusal::Role, About::Token(&token))),
         }
     }
 
     /// Which agent the peer is, by its certificate alone.
     pub(crate) fn authenticate_agent(&self, shown: Presented<'_>) -> Result<AgentName, NotAccepted> {
         match shown.certificate {
-            Some(certificate) => self.identify_certificate(certificate),
-            None => Err(self.refused(CredentialRefusal::Missing)),
+            Some(certificate) => self.identify_certificate(shown.ip, certificate),
+            None => Err(self.missing(shown.ip)),
         }
     }
 
-    fn identify_certificate(&self, certificate: &PeerCertificate) -> Result<AgentName, NotAccepted> {
+    fn identify_certificate(
+        &self,
+        ip: IpAddr,
+        certificate: &PeerCertificate,
+    ) -> Result<AgentName, NotAccepted> {
+        let about = certificate.name.as_ref().map_or(About::Nobody, About::Agent);
         // Verified in the handshake; but the connection may have outlived it, or been resumed.
         if certificate.not_after <= self.clock.wall() {
-            return Err(self.refused(CredentialRefusal::Expired));
+            return Err(self.refusals.refuse(ip, CredentialRefusal::Expired, about));
         }
         let agents = self.agents.load();
         let name = certificate.name.as_ref();
         match name.and_then(|name| agents.get(name)) {
             Some(record) if record.revoked_us.is_none() => Ok(record.name()),
-            Some(_) => Err(self.refused(CredentialRefusal::Revoked)),
-            None => Err(self.refused(CredentialRefusal::Unknown)),
+            Some(_) => Err(self.refusals.refuse(ip, CredentialRefusal::Revoked, about)),
+            None => Err(self.refusals.refuse(ip, CredentialRefusal::Unknown, about)),
         }
     }
 
     fn identify(&self, ip: IpAddr, header: &[u8]) -> Result<(Scope, TokenId), NotAccepted> {
         let text = std::str::from_utf8(header).ok().and_then(strip_bearer);
         let Some(token) = text.and_then(|text| Token::parse(text).ok()) else {
-            self.guesses.count(ip, None);
-            return Err(self.refused(CredentialRefusal::Malformed));
+            return Err(self.refusals.refuse(ip, CredentialRefusal::Malformed, About::Nobody));
         };
-        if self.guesses.is_limited(ip, token.id()) {
-            return Err(self.refused(CredentialRefusal::Limited));
+        if self.refusals.is_limited(ip, token.id()) {
+            return Err(self.refusals.refuse(ip, CredentialRefusal::Limited, About::Token(token.id())));
         }
         if !self.tokens.load().contains_key(token.id()) {
             // It may have been made just now.
@@ -298,11 +313,11 @@ impl Credentials {
         }
         let tokens = self.tokens.load();
         let Some(known) = tokens.get(token.id()).filter(|known| known.hash.matches(&token)) else {
-            return Err(self.refuse_guess(ip, &token, CredentialRefusal::Unknown));
+            return Err(self.refusals.refuse_guess(ip, CredentialRefusal::Unknown, token.id()));
         };
         match known.ended(self.clock.wall()) {
             None => Ok((known.scope.clone(), token.id().clone())),
-            Some(why) => Err(self.refuse_guess(ip, &token, why)),
+            Some(why) => Err(self.refusals.refuse_guess(ip, why, token.id())),
         }
     }
 
@@ -332,7 +347,7 @@ impl Credentials {
         let mut timer = tokio::time::interval(POLL_INTERVAL);
         loop {
             timer.tick().await;
-            self.guesses.forget_old();
+            self.refusals.forget_old();
             let this = self.clone();
             if tokio::task::spawn_blocking(move || this.look()).await.is_err() {
                 tracing::error!("looking at the files of tokens and agents panicked");
@@ -359,13 +374,13 @@ impl Credentials {
             let read = record_file::read(&self.data_dir).map(|document| {
                 self.tokens.store(Arc::new(known_tokens(document)));
             });
-            has_changed |= self.tell(read, Reload::TokensApplied, Reload::TokensRefused);
+            has_changed |= self.note_read(read, Reload::TokensApplied, Reload::TokensRefused);
         }
         if now.agents != before.agents {
             let read = record_file::read(&self.data_dir).map(|document| {
                 self.agents.store(Arc::new(Agents::into_known(document)));
             });
-            has_changed |= self.tell(read, Reload::AgentsApplied, Reload::AgentsRefused);
+            has_changed |= self.note_read(read, Reload::AgentsApplied, Reload::AgentsRefused);
         }
         drop(stamps);
         if has_changed {
@@ -374,7 +389,7 @@ impl Credentials {
         }
     }
 
-    fn tell(&self, read: Result<(), RecordFileError>, applied: Reload, refused: Reload) -> bool {
+    fn note_read(&self, read: Result<(), RecordFileError>, applied: Reload, refused: Reload) -> bool {
         self.figures.reloads.add(if read.is_ok() { applied } else { refused }, 1);
         if let Err(error) = &read {
             tracing::warn!(%error, "what was read before stays in use");
@@ -392,19 +407,17 @@ impl Credentials {
         let next = ends.filter(|end_us| *end_us > now.0).min().unwrap_or(u64::MAX);
         self.next_end_us.store(next, Ordering::Relaxed);
     }
-
-    fn refuse_guess(&self, ip: IpAddr, token: &Token, why: CredentialRefusal) -> NotAccepted {
-        self.guesses.count(ip, Some(token.id()));
-        self.refused(why)
-    }
-
-    fn refused(&self, why: CredentialRefusal) -> NotAccepted {
-        self.figures.credentials_refused.add(why, 1);
-        NotAccepted
-    }
 }
 
 impl Scope {
+    /// The team that it is of.
+    pub fn team(&self) -> Option<&Team> {
+        match self {
+            Scope::Team(team) | Scope::Agent(team) | Scope::Enrolment(team) => Some(team),
+            Scope::Operator => None,
+        }
+    }
+
     /// The team that it sends for.
     fn sends_for(&self) -> Option<&Team> {
         match self {
@@ -439,33 +452,6 @@ impl Stamps {
     }
 }
 
-impl<'a> Presented<'a> {
-    /// A token alone, or nothing.
-    pub fn token(ip: IpAddr, header: Option<&'a [u8]>) -> Self {
-        Self { ip, header, certificate: None }
-    }
-
-    /// What a request shows; `None` if it has no peer.
-    pub(crate) fn by(extensions: &'a Extensions, headers: &'a HeaderMap) -> Option<Self> {
-        let Peer(peer) = extensions.get::<Peer>()?;
-        let header = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
-        let certificate = extensions.get::<Arc<PeerCertificate>>().map(AsRef::as_ref);
-        Some(Self { ip: peer.ip(), header, certificate })
-    }
-}
-
 fn known_tokens(document: Tokens) -> HashMap<TokenId, Known> {
     document.tokens.into_iter().map(Known::of).collect()
-}
-
-/// Whether an `authorization` header has the form of a token of ours, right or not.
-pub(crate) fn is_bearer_of_ours(header: &[u8]) -> bool {
-    let text = std::str::from_utf8(header).ok().and_then(strip_bearer);
-    let kinds = [TokenKind::Access, TokenKind::Enrolment];
-    text.is_some_and(|text| kinds.iter().any(|kind| text.starts_with(kind.prefix())))
-}
-
-fn strip_bearer(header: &str) -> Option<&str> {
-    let (scheme, text) = header.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then_some(text)
 }

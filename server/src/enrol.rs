@@ -37,6 +37,7 @@ use tonic::{Request, Response, Status};
 
 use crate::accept::network_of;
 use crate::agents::{AgentFile, AgentFileError, AgentRecord, plain};
+use crate::audit::{Entry, What, Who};
 use crate::authority::{AgentName, AuthorityError, Issued, ProvenKey};
 use crate::credentials::{Credentials, NotAccepted, TokenFile, TokenFileError};
 use crate::figures::{Enrolment as Became, Figures};
@@ -151,9 +152,15 @@ impl EnrolmentService {
         let agent = AgentId::try_from(&asked.agent_id[..]).map_err(|e| Refused::Invalid(e.to_string()))?;
         let key = ProvenKey::of_request(&asked.csr_der).map_err(|e| Refused::Invalid(e.to_string()))?;
         let name = AgentName { team, agent };
-        let message = self
-            .in_turn(move |shared, certificate| enrol(shared, certificate, name, &token_id, &key, &asked));
-        message.await
+        let entry =
+            |what| Entry::new(what, Who::Peer(peer.ip())).team(&name.team).agent(agent).token(&token_id);
+        let (done, refused) = (entry(What::Enrolled), entry(What::EnrolmentRefused));
+        let work = move |shared: &Shared, certificate: &Certificate| {
+            enrol(shared, certificate, name, &token_id, &key, &asked, &done)
+        };
+        let enrolled = self.in_turn(work).await;
+        self.tell_refusal(refused, &enrolled);
+        enrolled
     }
 
     async fn renew(&self, request: Request<v1::RenewRequest>) -> Result<v1::Issued, Refused> {
@@ -165,7 +172,18 @@ impl EnrolmentService {
         }
         let asked = request.into_inner();
         let key = ProvenKey::of_request(&asked.csr_der).map_err(|e| Refused::Invalid(e.to_string()))?;
-        self.in_turn(move |shared, certificate| renew(shared, certificate, &name, &key)).await
+        let entry = |what| Entry::new(what, Who::Peer(peer.ip())).team(&name.team).agent(name.agent);
+        let (done, refused) = (entry(What::Renewed), entry(What::EnrolmentRefused));
+        let renewed =
+            self.in_turn(move |shared, certificate| renew(shared, certificate, &name, &key, &done)).await;
+        self.tell_refusal(refused, &renewed);
+        renewed
+    }
+
+    fn tell_refusal(&self, entry: Entry, result: &Result<v1::Issued, Refused>) {
+        if let (Err(refused), Some(audit)) = (result, self.0.shared.credentials.audit()) {
+            audit.record_often(entry.refused(refused.to_string().as_str()));
+        }
     }
 
     fn told(
@@ -207,6 +225,7 @@ fn enrol(
     token_id: &TokenId,
     key: &ProvenKey,
     asked: &v1::EnrolRequest,
+    entry: &Entry,
 ) -> Result<v1::Issued, Refused> {
     // Open until the end: enrolments and revocations come one after the other.
     let mut agents = AgentFile::edit(&shared.data_dir)?;
@@ -220,6 +239,11 @@ fn enrol(
     let issued = certificate.authority().issue(&name, key)?;
     let record = record_of(&name, token_id, &issued, asked, now);
     tracing::info!(team = %name.team, agent = %name.agent, name = record.name, %token_id, "agent enrolled");
+    // A new identity that nobody would know where from must not be.
+    if let Some(audit) = shared.credentials.audit() {
+        let entry = entry.clone().with("name", record.name.as_str()).with("serial", record.serial.as_str());
+        audit.record_durably(&entry).map_err(|error| failed(&error))?;
+    }
     agents.enrolled(record)?;
     shared.credentials.know_agents(&agents);
     Ok(message(&name, issued, certificate.is_of_authority()))
@@ -230,6 +254,7 @@ fn renew(
     certificate: &Certificate,
     name: &AgentName,
     key: &ProvenKey,
+    entry: &Entry,
 ) -> Result<v1::Issued, Refused> {
     let mut agents = AgentFile::edit(&shared.data_dir)?;
     // As the file has it now: the collector may not have seen yet that it was revoked.
@@ -245,6 +270,9 @@ fn renew(
         true
     })?;
     shared.credentials.know_agents(&agents);
+    if let Some(audit) = shared.credentials.audit() {
+        audit.record(&entry.clone().with("serial", issued.serial.as_str()));
+    }
     tracing::info!(team = %name.team, agent = %name.agent, "agent renewed its certificate");
     Ok(message(name, issued, certificate.is_of_authority()))
 }

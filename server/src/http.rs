@@ -28,6 +28,7 @@ use connection::ShownToken;
 pub use connection::serve;
 
 use crate::aggregate::View;
+use crate::audit::AuditLog;
 use crate::credentials::{self, Credentials, Presented, ReaderRefused, Reading, Sight};
 use crate::forward::figures::Observed;
 use crate::history::ServedHistory;
@@ -48,6 +49,8 @@ pub struct Pages {
     pub credentials: Arc<Credentials>,
     /// Whether everybody may read everything who shows no credential.
     pub is_open: bool,
+    /// Where is noted who read the history.
+    pub audit: Arc<AuditLog>,
     /// For the times on the page.
     pub clock: Arc<dyn Clock>,
     /// Where telemetry is forwarded to.

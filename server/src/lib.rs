@@ -5,6 +5,7 @@
 pub mod accept;
 pub mod agents;
 pub mod aggregate;
+pub mod audit;
 pub mod authority;
 pub mod cli;
 pub mod config;

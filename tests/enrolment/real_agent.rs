@@ -33,7 +33,16 @@ fn the_agent_enrols_by_fingerprint_renews_under_load_and_is_revoked() {
     let agent_folder = folder.path().join("agent");
     let enrol = |fingerprint: &str| {
         let mut command = muster();
-        command.args(["agent", "enroll", "--server", &server, "--name", "danas", "--ca-fingerprint", fingerprint]);
+        command.args([
+            "agent",
+            "enroll",
+            "--server",
+            &server,
+            "--name",
+            "danas",
+            "--ca-fingerprint",
+            fingerprint,
+        ]);
         command.arg("--enroll-token-file").arg(&token_file).arg("--state-dir").arg(state_dir(&agent_folder));
         command.output().unwrap()
     };

@@ -9,8 +9,9 @@ use muster::ids::Team;
 use muster::settings;
 use serde_json::{Value, json};
 
-use super::{Failure, print, time};
+use super::{Failure, audited, print, time};
 use crate::agents::{AGENT_TEXT_BYTES_MAX, AgentFile, AgentRecord};
+use crate::audit::{Entry, What, Who};
 use crate::config::{Config, Overrides};
 
 /// A name this much alike is worth naming (Jaro-Winkler, 0 to 1).
@@ -91,6 +92,8 @@ fn revoke(data_dir: &Path, record: &AgentRecord, now: WallTime) -> Result<(), Fa
     let mut file = AgentFile::edit(data_dir).map_err(Failure::other)?;
     let changed = file.change(&record.name(), |record| record.revoked_us.replace(now.0).is_none());
     let record = changed.map_err(Failure::other)?;
+    let entry = Entry::new(What::AgentRevoked, Who::Command("agents revoke"));
+    audited(data_dir, &entry.team(&record.team).agent(record.id).with("name", record.name.as_str()));
     print(&format!("{} ({}) of team {} is revoked\n", record.name, record.id, record.team))
 }
 
@@ -107,6 +110,8 @@ fn rename(data_dir: &Path, record: &AgentRecord, name: &str) -> Result<(), Failu
         is_other
     });
     let renamed = changed.map_err(Failure::other)?;
+    let entry = Entry::new(What::AgentRenamed, Who::Command("agents rename"));
+    audited(data_dir, &entry.team(&renamed.team).agent(renamed.id).with("name", name));
     print(&format!("{} is called {} now\n", renamed.id, renamed.name))
 }
 

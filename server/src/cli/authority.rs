@@ -8,8 +8,9 @@ use muster::clock::{Clock, SystemClock, WallTime};
 use muster::settings;
 use serde_json::json;
 
-use super::{Failure, print, time};
+use super::{Failure, audited, print, time};
 use crate::agents::AgentFile;
+use crate::audit::{Entry, What, Who};
 use crate::authority::{self, Known};
 use crate::config::{AuthoritySettings, Config, Overrides};
 
@@ -106,6 +107,8 @@ fn rotate(data_dir: &Path, settings: &AuthoritySettings) -> Result<(), Failure> 
     let life_us = settings.certificate_life.as_micros() as u64;
     let until = WallTime(last_us.max(now.0.saturating_add(life_us)));
     let rotated = authority::rotate(data_dir, settings, now, until).map_err(Failure::other)?;
+    let entry = Entry::new(What::AuthorityChanged, Who::Command("authority rotate"));
+    audited(data_dir, &entry.with("fingerprint", rotated.fingerprint.as_str()));
     let mut text = format!("the authority is now {}\n", rotated.fingerprint);
     if let Some(retired) = rotated.retired {
         text += &format!(

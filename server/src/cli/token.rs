@@ -12,7 +12,8 @@ use muster::ids::Team;
 use muster::settings;
 use serde_json::json;
 
-use super::{Failure, print, time};
+use super::{Failure, audited, print, time};
+use crate::audit::{Entry, What, Who};
 use crate::authority;
 use crate::config::{AuthoritySettings, Config, Overrides};
 use crate::credentials::{NewToken, Scope, TOKEN_NAME_BYTES_MAX, TokenFile, TokenRecord};
@@ -99,7 +100,9 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         Command::Revoke { id } => {
             let file = TokenFile::edit(&data_dir).map_err(Failure::other)?;
-            file.revoke(&id, now).map_err(Failure::other)?;
+            let token_id = file.revoke(&id, now).map_err(Failure::other)?;
+            let entry = Entry::new(What::TokenRevoked, Who::Command("token revoke"));
+            audited(&data_dir, &entry.token(&token_id));
             print(&format!("{id} is revoked\n"))
         }
     }
@@ -124,8 +127,12 @@ fn create(
     let ttl = asked.ttl.or(asked.enroll.then_some(ENROLMENT_TTL_DEFAULT));
     let expires = ttl.map(|ttl| WallTime(now.0.saturating_add(ttl.as_micros() as u64)));
     let file = TokenFile::edit(data_dir).map_err(Failure::other)?;
+    let entry = Entry::new(What::TokenCreated, Who::Command("token create")).token(token.id());
+    let entry = entry.with("role", role_of(&scope));
+    let entry = if let Some(team) = scope.team() { entry.team(team) } else { entry };
     let new = NewToken { scope, name: asked.name, expires, uses: asked.uses };
     file.add_new(&token, new, now).map_err(Failure::other)?;
+    audited(data_dir, &entry);
     print(&format!("{}\n", token.expose()))?;
     if asked.enroll { tell_fingerprint(data_dir, authority) } else { Ok(()) }
 }
@@ -207,7 +214,11 @@ fn as_table(records: &[TokenRecord]) -> String {
 }
 
 fn role(record: &TokenRecord) -> &'static str {
-    match record.scope() {
+    role_of(&record.scope())
+}
+
+fn role_of(scope: &Scope) -> &'static str {
+    match scope {
         Scope::Team(_) => "team",
         Scope::Agent(_) => "agent",
         Scope::Operator => "operator",

@@ -207,11 +207,13 @@ impl TokenFile {
     }
 
     /// Revokes a token; again is no error.
-    pub fn revoke(mut self, id: &str, now: WallTime) -> Result<(), TokenFileError> {
+    pub fn revoke(mut self, id: &str, now: WallTime) -> Result<TokenId, TokenFileError> {
         let record = self.0.document.tokens.iter_mut().find(|record| record.id.as_str() == id);
         let record = record.ok_or_else(|| TokenFileError::NoSuchToken(id.chars().take(80).collect()))?;
         record.revoked_us.get_or_insert(now.0);
-        Ok(self.0.save()?)
+        let id = record.id.clone();
+        self.0.save()?;
+        Ok(id)
     }
 
     /// Takes one use of an enrolment token, durably: when this returns, nobody can take it again. `false`: there is none

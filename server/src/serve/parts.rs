@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use super::{Adjustable, Server, StartError};
 use crate::accept::{Listener, PerIp, Permits};
 use crate::aggregate::{Folding, Settings, Source};
+use crate::audit::AuditLog;
 use crate::authority::Authority;
 use crate::config::{Config, Limits, refuse_own_doors};
 use crate::credentials::Credentials;
@@ -63,9 +64,11 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
     refuse_own_doors(&config.destinations, &doors)?;
     let telemetry = Telemetry::new()?;
     let figures = Arc::new(Figures::new(&telemetry.meter()));
+    let audit = AuditLog::open(&config.data_dir, clock.clone(), figures.clone())?;
     let anonymous_allowed = config.anonymous_allowed();
     let credentials =
         Credentials::with_clock(&config.data_dir, anonymous_allowed, figures.clone(), clock.clone())?;
+    credentials.tell(audit.clone());
     let certificate = open_certificate(&config, clock.clone()).await?;
     let (journal, log) = open_journal(&config, clock.clone()).await?;
 
@@ -120,6 +123,7 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
         telemetry,
         credentials: credentials.clone(),
         is_open: config.pages_are_open(),
+        audit: audit.clone(),
         clock: clock.clone(),
         stop: stopping.clone(),
         destinations: forwarding.observed.clone(),
@@ -168,6 +172,7 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
         otlp_http_address,
         figures,
         fleet,
+        audit,
         config,
         journal,
         folding,
