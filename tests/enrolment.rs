@@ -162,6 +162,13 @@ fn an_agent_is_whom_its_certificate_says_and_no_other() {
         as_self.send().await.unwrap();
     });
     assert!(collector.process.log().contains("another one than its certificate's"));
+    let audit = said(&collector, &["audit", "--json"]);
+    let lines: Vec<Value> = audit.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let count = |what: &str| lines.iter().filter(|line| line["what"] == what).count();
+    assert_eq!((count("enrolled"), count("token_created")), (2, 1), "{audit}");
+    let refused =
+        lines.iter().find(|line| line["what"] == "identity_refused").expect("it is in the audit log");
+    assert_eq!((&refused["agent"], &refused["said"]), (&"01".repeat(16).into(), &"02".repeat(16).into()));
     let page = collector.page();
     assert_eq!(page.sum("muster_server_streams_ended_total", &[("reason", "identity")]), 1.0);
 }

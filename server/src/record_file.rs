@@ -162,7 +162,7 @@ fn make_private_folder(folder: &Path) -> io::Result<()> {
 
 /// What root made belongs to whom the folder belongs to; others can only make what is theirs.
 #[cfg(unix)]
-fn give_to_owner_of(folder: &Path, made: &Path) -> io::Result<()> {
+pub(crate) fn give_to_owner_of(folder: &Path, made: &Path) -> io::Result<()> {
     use std::os::unix::fs::{MetadataExt, chown};
     if !rustix::process::geteuid().is_root() {
         return Ok(());
@@ -172,7 +172,7 @@ fn give_to_owner_of(folder: &Path, made: &Path) -> io::Result<()> {
 }
 
 #[cfg(not(unix))]
-fn give_to_owner_of(_folder: &Path, _made: &Path) -> io::Result<()> {
+pub(crate) fn give_to_owner_of(_folder: &Path, _made: &Path) -> io::Result<()> {
     Ok(())
 }
 

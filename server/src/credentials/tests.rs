@@ -1,5 +1,6 @@
 use super::*;
 use crate::record_file::RecordFileError;
+use muster::credential::TokenKind;
 
 const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
