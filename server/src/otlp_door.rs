@@ -20,11 +20,9 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::AUTHORIZATION;
 use http::request::Parts;
 use journal::stream::StreamLog;
 use otlp::Signal;
@@ -34,10 +32,10 @@ use tokio::sync::watch;
 pub(crate) use connection::serve;
 pub use store::GROUP_BYTES_MAX;
 
-use crate::credentials::{Caller, Credentials};
+use crate::credentials::{Caller, Credentials, Presented};
 use crate::figures::Figures;
 use crate::forward::Forwarder;
-use crate::ingest::{Peer, spread};
+use crate::ingest::spread;
 
 /// Both of OTLP's protocols before the collector's journal.
 pub type OtlpDoor = Door<OtlpIntake>;
@@ -77,18 +75,15 @@ impl Intake for OtlpIntake {
     type Caller = Caller;
 
     fn authenticate(&self, head: &Parts) -> Result<Caller, Refusal> {
-        let peer: IpAddr = match head.extensions.get::<Peer>() {
-            Some(Peer(peer)) => peer.ip(),
-            None => return Err(Refusal::Internal),
-        };
+        let shown = Presented::by(&head.extensions, &head.headers).ok_or(Refusal::Internal)?;
+        let peer = shown.ip;
         if self.shared.forwarder.has_sent(&head.headers) {
             tracing::debug!(%peer, "a request of this collector came back");
             let said = "this collector forwarded the request itself: a destination of it leads back here; \
                         check the endpoints of its [[destination]] sections";
             return Err(Refusal::Invalid(said.to_owned()));
         }
-        let header = head.headers.get(AUTHORIZATION).map(|value| value.as_bytes());
-        let caller = self.shared.credentials.authenticate_at(peer, header, self.anonymous_allowed);
+        let caller = self.shared.credentials.authenticate_at(shown, self.anonymous_allowed);
         caller.map_err(|_| {
             tracing::debug!(%peer, "credential refused");
             Refusal::Unauthenticated
