@@ -15,9 +15,12 @@ use crate::config::{AgentConfig, ConfigError, Overrides};
 
 mod emit;
 mod exec;
+mod install;
+pub mod man;
 mod page;
 mod preview;
 mod run;
+pub mod slim;
 
 pub use run::Shutdown;
 
@@ -36,6 +39,10 @@ pub enum AgentCommand {
     Emit(emit::EmitArgs),
     /// Run a command, pass it through untouched, and record it as a run
     Exec(exec::ExecArgs),
+    /// Set the agent up as a service of this user, and start it
+    Install(install::InstallArgs),
+    /// Stop the agent's service and take it away
+    Uninstall(install::UninstallArgs),
 }
 
 /// What `run` and `preview` are told; the same settings stand in `[agent]` of the configuration file.
@@ -94,6 +101,8 @@ pub fn execute(command: AgentCommand) -> ExitCode {
         AgentCommand::Preview(args) => preview::preview(&args),
         AgentCommand::Emit(args) => emit::emit(&args),
         AgentCommand::Exec(args) => Ok(exec::exec(&args)),
+        AgentCommand::Install(args) => install::install(&args),
+        AgentCommand::Uninstall(args) => install::uninstall(&args),
     };
     outcome.unwrap_or_else(|failure| failure.report())
 }

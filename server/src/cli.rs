@@ -6,6 +6,7 @@ mod check_config;
 mod collector;
 mod dashboards;
 mod destination;
+mod man;
 mod metrics;
 mod serve;
 mod status;
@@ -57,6 +58,8 @@ enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
+    /// Print the man page, or write those of all commands.
+    Man(agent::cli::man::ManArgs),
 }
 
 /// Why a command failed.
@@ -88,6 +91,7 @@ impl Cli {
             Command::Destination(arguments) => destination::run(arguments),
             Command::CheckConfig(arguments) => check_config::run(arguments),
             Command::Completions { shell } => completions(shell),
+            Command::Man(arguments) => man::run(&arguments),
         }
         .map(|()| ExitCode::SUCCESS)
     }
