@@ -3,7 +3,8 @@
 //! A made-up [month](month) is folded and written as the collector does it: a flush every ten minutes, each day's files
 //! merged into one at the day's end. Nothing is read from or written to a disk where it is measured; time is that of
 //! the thread on a core, so that what else runs on the machine does not count. With `--out` the files are then kept in
-//! a store, as the collector keeps them, for other programs to read, and the month's runs of one worker are scanned.
+//! a data folder, as the collector keeps them, for other programs to read (`muster telemetry export --data-dir`, DuckDB), with the page of metrics that
+//! the collector would have at the month's end, and the month's runs of one worker are scanned.
 
 mod month;
 mod out;
@@ -45,7 +46,7 @@ pub struct HistoryArgs {
     /// Same seed, same month
     #[arg(long, default_value_t = 20_260_201)]
     seed: u64,
-    /// Also keep the files, in this new folder
+    /// Also keep the files and the page of metrics, in this new data folder
     #[arg(long)]
     out: Option<PathBuf>,
 }
@@ -104,6 +105,7 @@ pub fn run(args: &HistoryArgs) -> anyhow::Result<()> {
         }
     }
     report.print();
+    out.iter().try_for_each(Out::finish)?;
     out.iter().try_for_each(|out| scan::measure(out.store()))
 }
 

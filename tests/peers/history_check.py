@@ -2,10 +2,10 @@
 
     history_check.py summary ROOT --from US --to US [--by team|user|project|tool|agent|model|day] [--compare]
                      [--team T] [--project P] [--tool T] [--agent A] [--user U] [--status S]
-    history_check.py counters ROOT --from US --to US
+    history_check.py page ROOT --from US --to US --page FILE
 
-`summary` prints the JSON of `Summary` (history/src/summary.rs), but for its notices; `counters` prints the sums that
-Prometheus' counters must have grown by, as {family: [[labels, value], ...]} with the labels in the order of the family.
+`summary` prints the JSON of `Summary` (history/src/summary.rs), but for its notices; `page` holds every counter of a page of
+metrics in Prometheus' text format, read by Prometheus' own parser for Python, to the sum of the rows, and prints how many series it compared.
 
 Nothing here knows the collector's code: files are listed and sorted out by their names, rows are read by DuckDB.
 """
@@ -16,6 +16,7 @@ import json
 import sys
 
 import duckdb
+from prometheus_client.parser import text_string_to_metric_families
 
 NAME = r"^(.*)/([0-9a-f]{8})-([0-9a-f]{16})-([0-9a-f]{16})\.parquet$"
 GROUPS_SHOWN_MAX = 100
@@ -283,44 +284,74 @@ def rest_figures(history, asked, is_rest):
                    only={name: is_rest(part) if part else "false" for name, part in parts.items()})[None]
 
 
-def counters(history, asked):
-    """Sums that counters must have grown by."""
-    families = [
-        ("muster_runs_total", "runs", "true", ["tool", "worker", "status"], "1"),
-        ("muster_findings_total", "events", "kind = 'finding'", ["tool", "severity", "outcome"], '"count"'),
-        ("muster_findings_autofixed_total", "events", "kind = 'findings_fixed'", ["tool"], '"count"'),
-        ("muster_file_changes_total", "events", "kind = 'file_activity'", ["tool", "outcome"], '"count"'),
-        ("muster_tool_calls_total", "events", "kind = 'tool_call'", ["tool", "name", "outcome"], "1"),
-        ("muster_lines_recorded_total", "events", "kind = 'lines_recorded'", ["tool"], '"count"'),
-        ("muster_bus_events_total", "events", "kind = 'bus_events'", ["tool"], '"count"'),
-        ("muster_usage_tokens_total:input", "usage", "true", ["tool", "model"], "input_tokens"),
-        ("muster_usage_tokens_total:output", "usage", "true", ["tool", "model"], "output_tokens"),
-    ]
-    answer = {}
-    for family, name, condition, labels, number in families:
-        if name not in history.sets:
-            answer[family] = []
+# Counters, the rows that they count, their own labels as SQL, what is summed, and how many of it are one.
+PUSHED = "kind = 'push_checked'"
+TOKENS = ("input", "output", "cache_read", "cache_write", "reasoning")
+COUNTERS = [
+    ("muster_runs", "runs", "true", dict(agent="worker", status="status"), "1", 1),
+    ("muster_findings", "events", "kind = 'finding'", dict(severity="severity", state="outcome"), '"count"', 1),
+    ("muster_findings_autofixed", "events", "kind = 'findings_fixed'", {}, '"count"', 1),
+    ("muster_file_changes", "events", "kind = 'file_activity'", dict(change="outcome"), '"count"', 1),
+    ("muster_tool_calls", "events", "kind = 'tool_call'", dict(name="name", status="outcome"), "1", 1),
+    ("muster_lines_recorded", "events", "kind = 'lines_recorded'", {}, '"count"', 1),
+    ("muster_bus_events", "events", "kind = 'bus_events'", {}, '"count"', 1),
+    ("muster_pushes_checked", "events", PUSHED,
+     dict(gate="name", result="CASE outcome WHEN 'allowed' THEN 'allowed' ELSE 'blocked' END"), "1", 1),
+    ("muster_bad_pushes_prevented", "events", f"{PUSHED} AND outcome = 'prevented'", dict(gate="name"), "1", 1),
+    ("muster_time_saved_seconds", "events", "kind = 'time_saved'",
+     dict(kind="name", modelled="CASE outcome WHEN 'modelled' THEN 'true' ELSE 'false' END"), "duration_us", 1_000_000),
+    *(("muster_usage_tokens", "usage", "true", dict(model="model", kind=f"'{kind}'"), f"{kind}_tokens", 1) for kind in TOKENS),
+    ("muster_usage_cost_usd", "usage", "reported_cost_microusd IS NOT NULL", dict(model="model", source="'reported'"),
+     "reported_cost_microusd", 1_000_000),
+    ("muster_usage_cost_usd", "usage", "reported_cost_microusd IS NULL AND computed_cost_microusd IS NOT NULL",
+     dict(model="model", source="'computed'"), "computed_cost_microusd", 1_000_000),
+    ("muster_usage_cost_unknown", "usage", "reported_cost_microusd IS NULL AND computed_cost_microusd IS NULL",
+     dict(model="model"), "1", 1),
+]  # fmt: skip
+
+
+def page(history, asked):
+    """The counters of a page, and the sums that they must be. 0 is as good as no series."""
+    names = {name for name, *_ in COUNTERS}
+    said = {}
+    with open(asked.page, encoding="utf-8") as text:
+        for family in text_string_to_metric_families(text.read()):
+            if family.name in names:
+                for sample in family.samples:
+                    labels = {name: value for name, value in sample.labels.items() if value}
+                    said[family.name, frozenset(labels.items())] = sample.value
+    counted = {}
+    for name, data_set, condition, own, number, one in COUNTERS:
+        if data_set not in history.sets:
             continue
-        scope = ["team", '"user"', "host", "project"]
-        columns = ", ".join(f"coalesce({label}, '')" for label in scope + labels)
+        labels = dict(team="team", user='"user"', host="host", project="project", tool="tool") | own
+        columns = ", ".join(f"coalesce({sql}, '')" for sql in labels.values())
         query = f"""SELECT [{columns}] AS labels, sum({number}::HUGEINT * weight)
-                    FROM {history.rows(name, asked, condition)} GROUP BY labels ORDER BY labels"""
-        answer[family] = [[list(row[0]), whole(row[1])] for row in history.db.execute(query).fetchall()]
-    return answer
+                    FROM {history.rows(data_set, asked, condition)} GROUP BY labels"""
+        for values, total in history.db.execute(query).fetchall():
+            key = name, frozenset((label, value) for label, value in zip(labels, values) if value)
+            counted[key] = whole(total) / one
+    differing = [key for key in said.keys() | counted.keys() if said.get(key, 0.0) != counted.get(key, 0.0)]
+    for name, labels in sorted(differing, key=repr)[:20]:
+        key = name, labels
+        print(f"{name} {dict(labels)}: {said.get(key)} on the page, {counted.get(key)} in the rows", file=sys.stderr)
+    assert not differing, f"{len(differing)} of {len(counted)} series differ"
+    return {"series": len(counted), "families": len({name for name, _ in counted})}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["summary", "counters"])
+    parser.add_argument("what", choices=["summary", "page"])
     parser.add_argument("root")
     parser.add_argument("--from", dest="start", type=int, required=True, metavar="US")
     parser.add_argument("--to", dest="end", type=int, required=True, metavar="US")
     parser.add_argument("--by", choices=["team", "user", "project", "tool", "agent", "model", "day"])
     parser.add_argument("--compare", action="store_true")
+    parser.add_argument("--page", metavar="FILE")
     for option in ("team", "project", "tool", "agent", "user", "status"):
         parser.add_argument(f"--{option}")
     asked = parser.parse_args()
-    ask = summary if asked.what == "summary" else counters
+    ask = summary if asked.what == "summary" else page
     json.dump(ask(History(asked.root), asked), sys.stdout, indent=1)
     print()
 
