@@ -111,7 +111,9 @@ pub(super) fn install(args: &InstallArgs) -> Result<ExitCode, Failure> {
     let plan = install::plan(&request, platform, &here, &settings::process_environment).map_err(refusal)?;
     if args.print {
         let enrolment = args.enroll_token_file.as_ref().map(|token| {
-            format!("{} agent enroll --enroll-token-file {}", request.program.display(), token.display())
+            let program = std::iter::once(request.program.display().to_string()).chain(request.words.clone());
+            let program = program.collect::<Vec<_>>().join(" ");
+            format!("{program} enroll --enroll-token-file {}", token.display())
         });
         say(plan.show(platform, &here, enrolment.as_deref()).trim_end());
         return Ok(ExitCode::SUCCESS);

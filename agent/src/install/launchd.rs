@@ -26,12 +26,14 @@ impl Platform for Launchd {
         None
     }
 
-    fn unreachable(&self, _: &Service, said: &str) -> String {
+    fn unreachable(&self, _: &str, said: &str) -> String {
         format!("launchd cannot be reached: {said}")
     }
 
-    fn is_set_up(&self, here: &Here, _: bool) -> Vec<CommandLine> {
-        vec![CommandLine::new("launchctl", ["print", &target(here)])]
+    fn is_set_up(&self, here: &Here, started: bool) -> Vec<CommandLine> {
+        // What is not loaded yet is told by its file alone.
+        let loaded = started.then(|| CommandLine::new("launchctl", ["print", &target(here)]));
+        loaded.into_iter().collect()
     }
 
     fn set_up(&self, here: &Here, start: bool) -> Vec<CommandLine> {

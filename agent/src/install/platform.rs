@@ -17,8 +17,8 @@ pub trait Platform {
     /// Asks whether the manager can be reached.
     fn reach(&self) -> Option<CommandLine>;
 
-    /// What to do where it cannot.
-    fn unreachable(&self, service: &Service, said: &str) -> String;
+    /// What to do where it cannot: `run` is the command that runs the agent in the foreground.
+    fn unreachable(&self, run: &str, said: &str) -> String;
 
     /// Questions that are all answered with success when the service is enabled and, if `started`, runs.
     fn is_set_up(&self, here: &Here, started: bool) -> Vec<CommandLine>;

@@ -26,7 +26,7 @@ impl Platform for ScheduledTask {
         None
     }
 
-    fn unreachable(&self, _: &Service, said: &str) -> String {
+    fn unreachable(&self, _: &str, said: &str) -> String {
         format!("the task scheduler cannot be reached: {said}")
     }
 

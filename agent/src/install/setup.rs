@@ -42,6 +42,8 @@ pub struct Plan {
     config_text: Option<String>,
     files: Vec<ServiceFile>,
     start: bool,
+    /// The command that does the same in the foreground, without a configuration.
+    foreground: String,
     /// What the user should know besides.
     notes: Vec<String>,
 }
@@ -83,8 +85,28 @@ pub fn plan(
         file_sandbox: request.file_sandbox,
     };
     let files = platform.files(&service, here);
+    let foreground = foreground(&service, &request.changes);
+    // A file that is named must be there when the service starts.
+    let is_missing = request.config.is_some() && !config_path.exists();
+    let after = if is_missing && after.is_empty() { "[agent]\n".to_owned() } else { after };
     let config_text = (after != before).then_some(after);
-    Ok(Plan { service, config, config_path, config_text, files, start: request.start, notes })
+    Ok(Plan { service, config, config_path, config_text, files, start: request.start, foreground, notes })
+}
+
+fn foreground(service: &Service, changes: &Changes) -> String {
+    let mut words = vec![service.program.display().to_string()];
+    words.extend(service.arguments.clone());
+    let paths = [
+        ("--state-dir", &changes.state_dir),
+        ("--token-file", &changes.token_file),
+        ("--ca-file", &changes.ca_file),
+    ];
+    let paths = paths.into_iter().filter_map(|(flag, path)| Some((flag, path.as_ref()?)));
+    let watched = changes.watch.iter().map(|path| ("--watch", path));
+    let paths = paths.chain(watched).map(|(flag, path)| (flag, path.display().to_string()));
+    let server = changes.server.iter().map(|server| ("--server", server.clone()));
+    words.extend(server.chain(paths).flat_map(|(flag, value)| [flag.to_owned(), value]));
+    words.join(" ")
 }
 
 /// Where the configuration is, and what to say about it.
@@ -125,8 +147,11 @@ impl Plan {
             Some(text) => {
                 let _ = writeln!(shown, "# file {}\n{text}", self.config_path.display());
             }
-            None => {
+            None if self.config_path.exists() => {
                 let _ = writeln!(shown, "# file {} stays as it is\n", self.config_path.display());
+            }
+            None => {
+                let _ = writeln!(shown, "# no file {}: nothing asks for it\n", self.config_path.display());
             }
         }
         for file in &self.files {
@@ -156,11 +181,11 @@ impl Plan {
         if let Some(question) = platform.reach() {
             let answer = shell.run(&question);
             if !answer.success {
-                let advice = platform.unreachable(&self.service, &answer.said);
+                let advice = platform.unreachable(&self.foreground, &answer.said);
                 return Err(InstallError::NoServiceManager(advice));
             }
         }
-        make_private_folder(&self.service.state_dir)?;
+        make_private_folder(&self.service.state_dir.join("tmp"))?;
         let mut is_changed = false;
         if let Some(line) = enrol(&self.config)? {
             say(&line);

@@ -34,8 +34,7 @@ impl Platform for Systemd {
         Some(systemctl(&["show-environment"]))
     }
 
-    fn unreachable(&self, service: &Service, said: &str) -> String {
-        let run = run_in_foreground(service);
+    fn unreachable(&self, run: &str, said: &str) -> String {
         format!(
             "systemd does not manage this user's services here (systemctl --user: {said}). In a container, make the agent \
              the container's command or one of its processes: `{run}`. After su or sudo, log in as that user, or set \
@@ -105,11 +104,6 @@ fn systemctl(words: &[&str]) -> CommandLine {
     CommandLine::new("systemctl", std::iter::once("--user").chain(words.iter().copied()))
 }
 
-fn run_in_foreground(service: &Service) -> String {
-    let words = std::iter::once(service.program.display().to_string()).chain(service.arguments.clone());
-    words.collect::<Vec<_>>().join(" ")
-}
-
 fn unit(service: &Service) -> String {
     let state_dir = quoted(&service.state_dir.display().to_string());
     let temporary = service.state_dir.join("tmp").display().to_string();
@@ -126,7 +120,7 @@ fn unit(service: &Service) -> String {
         match line.split_once('=').map_or(line, |(key, _)| key) {
             "ExecStart" => unit.push_str(&format!("ExecStart={}", words.join(" "))),
             "ExecStartPre" => {
-                unit.push_str(&format!("ExecStartPre=+/bin/mkdir -p -m 0700 {}", quoted(&temporary)));
+                unit.push_str(&format!("ExecStartPre=-+/bin/mkdir -p -m 0700 {}", quoted(&temporary)));
             }
             "Environment" => {
                 let variables = service.environment.iter().map(|(name, value)| format!("{name}={value}"));
