@@ -121,11 +121,15 @@ fn config_path(request: &Request, here: &Here) -> Result<(PathBuf, Vec<String>),
         if request.changes == Changes::default() {
             return Ok((of_the_machine.to_owned(), notes));
         }
-        notes.push(format!(
-            "{} is the agent's configuration from now on; {} is not read any more",
-            own.display(),
-            of_the_machine.display()
-        ));
+        let text = settings::read_file(of_the_machine).unwrap_or_default();
+        // The collector's own file has nothing that the agent would miss.
+        if text.parse::<toml::Table>().is_ok_and(|table| table.contains_key("agent")) {
+            notes.push(format!(
+                "{} is the agent's configuration from now on; what {} says of agents is not read any more",
+                own.display(),
+                of_the_machine.display()
+            ));
+        }
     }
     Ok((resolved(&own), notes))
 }
