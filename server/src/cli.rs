@@ -10,6 +10,7 @@ mod collector;
 mod dashboards;
 mod destination;
 mod health;
+mod man;
 mod metrics;
 mod serve;
 mod status;
@@ -75,6 +76,8 @@ enum Command {
         #[arg(long, value_enum, default_value_t = Program::Muster)]
         program: Program,
     },
+    /// Print the man page, or write those of all commands.
+    Man(agent::cli::man::ManArgs),
 }
 
 /// A program of Muster.
@@ -119,6 +122,7 @@ impl Cli {
             Command::Destination(arguments) => destination::run(arguments),
             Command::CheckConfig(arguments) => check_config::run(arguments),
             Command::Completions { shell, program } => completions(shell, program),
+            Command::Man(arguments) => man::run(&arguments),
         }
         .map(|()| ExitCode::SUCCESS)
     }
@@ -144,10 +148,7 @@ fn completions(shell: clap_complete::Shell, program: Program) -> Result<(), Fail
     use clap::CommandFactory;
     let (name, mut command) = match program {
         Program::Muster => ("muster", Cli::command()),
-        Program::MusterAgent => (
-            "muster-agent",
-            agent::cli::AgentCommand::augment_subcommands(clap::Command::new("muster-agent")),
-        ),
+        Program::MusterAgent => ("muster-agent", agent::cli::slim::Cli::command()),
     };
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command, name, &mut script);

@@ -21,6 +21,7 @@ pub mod http;
 pub mod ingest;
 pub mod otlp_door;
 mod record_file;
+pub mod readiness;
 pub mod serve;
 pub mod stop;
 pub mod telemetry;
