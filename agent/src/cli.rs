@@ -13,7 +13,9 @@ use muster::settings;
 
 use crate::config::{AgentConfig, ConfigError, Overrides};
 
+mod doctor;
 mod emit;
+mod enroll;
 mod exec;
 mod page;
 mod preview;
@@ -32,6 +34,11 @@ pub enum AgentCommand {
     Metrics(page::MetricsArgs),
     /// Print exactly what would leave this machine, and send nothing
     Preview(preview::PreviewArgs),
+    /// Get a certificate of the collector's authority with an enrolment token
+    #[command(visible_alias = "enrol")]
+    Enroll(enroll::EnrollArgs),
+    /// Check everything that the agent needs, in order, and say what to do
+    Doctor(doctor::DoctorArgs),
     /// State an event from a script or a hook
     Emit(emit::EmitArgs),
     /// Run a command, pass it through untouched, and record it as a run
@@ -92,6 +99,8 @@ pub fn execute(command: AgentCommand) -> ExitCode {
         AgentCommand::Status(args) => page::status(&args),
         AgentCommand::Metrics(args) => page::metrics(&args),
         AgentCommand::Preview(args) => preview::preview(&args),
+        AgentCommand::Enroll(args) => enroll::enroll(&args),
+        AgentCommand::Doctor(args) => doctor::doctor(&args),
         AgentCommand::Emit(args) => emit::emit(&args),
         AgentCommand::Exec(args) => Ok(exec::exec(&args)),
     };

@@ -14,6 +14,7 @@ use muster::settings::{self, Environment, UnknownKey, first_unknown_key};
 use serde::Deserialize;
 use tonic::transport::Uri;
 
+use crate::enrol::Store;
 use crate::facts::{ContentField, Privacy};
 use crate::sources::json_lines::SourceConfig;
 use crate::spool::{FullPolicy, SpoolConfig};
@@ -34,7 +35,7 @@ pub const RESCAN_INTERVAL_DEFAULT: Duration = Duration::from_secs(60);
 /// A checked configuration of the agent.
 #[derive(Debug, Clone)]
 pub struct AgentConfig {
-    /// The collector; `None`: spool and local page alone.
+    /// The collector; `None`: the one that the agent is enrolled with, and without an enrolment spool and local page alone.
     pub server: Option<ServerConfig>,
     /// Projects and folders of projects.
     pub watch: Vec<PathBuf>,
@@ -236,7 +237,7 @@ impl RawAgent {
         // Loki Mode's guide: the state folder that its own tools look at.
         watch.extend(environment("LOKI_DIR").filter(|dir| !watch.contains(dir)));
         Ok(AgentConfig {
-            server: self.server_config(&overrides)?,
+            server: self.server_config(&overrides, &state_dir)?,
             watch,
             spool: self.spool.validate(state_dir)?,
             metrics_listen: listen_address(metrics_listen.as_deref().unwrap_or(METRICS_LISTEN_DEFAULT))?,
@@ -249,7 +250,11 @@ impl RawAgent {
         })
     }
 
-    fn server_config(&self, overrides: &Overrides) -> Result<Option<ServerConfig>, ConfigError> {
+    fn server_config(
+        &self,
+        overrides: &Overrides,
+        state_dir: &Path,
+    ) -> Result<Option<ServerConfig>, ConfigError> {
         let Some(address) = overrides.server.clone().or(self.server.clone()).filter(|a| !a.is_empty()) else {
             return Ok(None);
         };
@@ -272,7 +277,8 @@ impl RawAgent {
             );
             return invalid("agent.server", problem);
         }
-        Ok(Some(ServerConfig { address, token, ca_file, tls_name: self.tls_name.clone() }))
+        let enrolment = Store::new(state_dir);
+        Ok(Some(ServerConfig { address, token, ca_file, tls_name: self.tls_name.clone(), enrolment }))
     }
 }
 
@@ -309,7 +315,7 @@ fn parse_server(address: &str) -> Result<Uri, ConfigError> {
     }
 }
 
-fn is_loopback(address: &Uri) -> bool {
+pub(crate) fn is_loopback(address: &Uri) -> bool {
     let host = address.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }

@@ -20,7 +20,8 @@ use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::figures::{Figures, RuntimeCounters};
+use crate::enrol::Situation;
+use crate::figures::{CertificateFigures, Figures, RuntimeCounters};
 use crate::local::LocalCounters;
 use crate::otlp::OtlpCounters;
 use crate::processes;
@@ -35,6 +36,8 @@ pub struct Page {
     pub spool: SharedSpool,
     /// The uplink's state.
     pub uplink: watch::Receiver<UplinkStatus>,
+    /// The agent's certificate.
+    pub certificate: watch::Receiver<Situation>,
     /// The runtime's counters, as of its last round.
     pub counters: Mutex<RuntimeCounters>,
     /// Where time comes from.
@@ -49,7 +52,9 @@ impl Page {
     async fn figures(&self) -> Figures {
         let uplink = self.uplink.borrow().clone();
         let counters = *self.counters.lock();
-        Figures::gather(&*self.spool.lock().await, uplink, counters, processes::own_usage())
+        let certificate = CertificateFigures::of(&self.certificate.borrow(), self.clock.wall());
+        let figures = Figures::gather(&*self.spool.lock().await, uplink, counters, processes::own_usage());
+        Figures { certificate, ..figures }
     }
 }
 

@@ -4,6 +4,11 @@
 //! (reliability.md §0 rule 7).
 
 use std::fmt::Write;
+use std::time::Duration;
+
+mod certificate;
+
+pub use certificate::CertificateFigures;
 
 use crate::processes::OwnUsage;
 use crate::spool::Spool;
@@ -37,6 +42,8 @@ pub struct Figures {
     pub events_queued: u64,
     /// Events dropped, by reason.
     pub dropped: Vec<(&'static str, u64)>,
+    /// How long the oldest of them has waited.
+    pub oldest_unacked: Option<Duration>,
     /// Bytes of the spool, kept ones included.
     pub spool_bytes: u64,
     /// Damaged records set aside.
@@ -49,6 +56,8 @@ pub struct Figures {
     pub runtime: RuntimeCounters,
     /// What the process uses.
     pub usage: Option<OwnUsage>,
+    /// The agent's certificate, if it is enrolled.
+    pub certificate: Option<CertificateFigures>,
 }
 
 impl Figures {
@@ -70,6 +79,7 @@ impl Figures {
             events_spooled: spool.events_spooled(),
             events_acked: uplink.events_acked,
             events_queued: spool.events_queued(),
+            oldest_unacked: spool.oldest_unacked().map(|time| spool.wall().since(time)),
             dropped: spool.drops().iter().collect(),
             spool_bytes: stats.bytes,
             spool_quarantined: stats.quarantined_records,
@@ -77,6 +87,7 @@ impl Figures {
             uplink,
             runtime,
             usage,
+            certificate: None,
         }
     }
 
@@ -179,6 +190,9 @@ impl Figures {
         for (reason, events) in &self.dropped {
             let _ = writeln!(page, "muster_agent_events_dropped_total{{reason=\"{reason}\"}} {events}");
         }
+        if let Some(certificate) = &self.certificate {
+            certificate.write_text(&mut page);
+        }
         page
     }
 }
@@ -203,6 +217,9 @@ impl Figures {
             "spool": { "bytes": self.spool_bytes, "quarantined": self.spool_quarantined, "trouble": self.spool_trouble },
             "source_panics": self.runtime.source_panics,
             "memory_bytes": self.usage.map(|u| u.resident_bytes),
+            "version": env!("CARGO_PKG_VERSION"),
+            "oldest_unacked_seconds": self.oldest_unacked.map(|age| age.as_secs()),
+            "certificate": self.certificate.as_ref().map(CertificateFigures::to_json),
         })
     }
 }

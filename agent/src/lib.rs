@@ -7,8 +7,10 @@
 pub mod cli;
 pub mod config;
 pub mod discovery;
+pub mod doctor;
 pub mod emit;
 pub mod endpoint;
+pub mod enrol;
 pub mod exec;
 pub mod facts;
 pub mod figures;

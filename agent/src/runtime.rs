@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 use crate::config::AgentConfig;
 use crate::discovery::{Bounds, Discovery, Skipped};
 use crate::endpoint::{self, GuidePlace, Page};
+use crate::enrol::{Situation, StoreError};
 use crate::facts::Facts;
 use crate::figures::RuntimeCounters;
 use crate::identity::{self, IdentityError};
@@ -32,7 +33,7 @@ use crate::project::Machine;
 use crate::sources::host::{self, HostSource, LiveTool};
 use crate::sources::{Moment, Source, WatchedPath};
 use crate::spool::SpoolError;
-use crate::uplink::{self, SharedSpool, Speaker, UplinkStatus, stopped};
+use crate::uplink::{SharedSpool, Speaker, UplinkStatus, stopped};
 use crate::watch::{ChangeSet, Changes, Watcher};
 
 pub(crate) mod local;
@@ -58,6 +59,9 @@ pub enum StartError {
     /// The system gives no random numbers.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The agent's certificate or its key.
+    #[error(transparent)]
+    Enrolment(#[from] StoreError),
     /// The page's port.
     #[error(
         "cannot listen on {address} (agent.metrics_listen): {source}; is another agent running? Name another port or `off`"
@@ -131,10 +135,12 @@ impl Agent {
         let machine = Machine::of_this_process();
         let spool: SharedSpool = Arc::new(tokio::sync::Mutex::new(spool));
         let (status, uplink) = watch::channel(UplinkStatus::default());
+        let (situation, certificate) = watch::channel(Situation::default());
         let page = Arc::new(Page {
             aggregate: Mutex::new(aggregate),
             spool: spool.clone(),
             uplink,
+            certificate,
             counters: Mutex::new(RuntimeCounters::default()),
             clock: clock.clone(),
             otlp: config.otlp.as_ref().map(|_| Arc::default()),
@@ -142,10 +148,8 @@ impl Agent {
         });
         let mut tasks = JoinSet::new();
         let metrics_address = start::bind_page(&config, &page, &shutdown, &mut tasks).await?;
-        if let Some(server) = config.server.clone() {
-            let speaker = Speaker { instance, host: machine.host.clone(), user: machine.user.clone() };
-            tasks.spawn(uplink::run(server, spool.clone(), speaker, status, shutdown.clone()));
-        }
+        let speaker = Speaker { instance, host: machine.host.clone(), user: machine.user.clone() };
+        start::start_uplink(&config, &page, speaker, status, situation, &shutdown, &mut tasks)?;
         let otlp = start::start_otlp(&config, &page, agent_id, &machine, &shutdown, &mut tasks).await?;
         let door = start::open_door(&config, &page, agent_id, &machine, &shutdown, &mut tasks).await;
         let host = config

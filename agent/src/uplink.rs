@@ -7,6 +7,7 @@
 //! | failure | what happens |
 //! |---|---|
 //! | collector away, connection lost, silent peer | keepalive ends the connection within 30 s; reconnect with [`Backoff`] |
+//! | the certificate was replaced | the stream is left in order, the next one shows the new certificate |
 //! | credential refused | backs off like any failure; the log and `status` say it in words |
 //! | throttled | everything unanswered is sent again after the time the collector named |
 //! | fenced, or another history at the mark | a new epoch with what is ours alone |
@@ -17,11 +18,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use muster::clock::Clock;
 use muster::ids::{Instance, Seq};
 use tokio::sync::{Mutex, watch};
 
 pub mod backoff;
-mod channel;
+pub(crate) mod channel;
+pub(crate) mod knock;
 pub mod session;
 mod stream;
 
@@ -29,6 +32,7 @@ pub use backoff::Backoff;
 pub use channel::{ChannelError, ServerConfig, TokenSource};
 pub use session::SpoolFacts;
 
+use crate::enrol::Situation;
 use crate::spool::{Spool, SpoolError};
 
 /// The spool, between the runtime that fills it and the uplink that empties it.
@@ -67,6 +71,8 @@ pub struct Speaker {
 pub(crate) enum End {
     /// Connect again at once: a new epoch was taken.
     NewEpoch,
+    /// Connect again at once: the certificate is another.
+    NewCertificate,
     /// The collector asked for this pause.
     Retry(Duration),
     /// Something went wrong; back off.
@@ -97,21 +103,34 @@ pub(crate) enum StreamError {
     Spool(#[from] SpoolError),
 }
 
+/// What an uplink carries, and what it tells and is told.
+#[derive(Debug)]
+pub struct Uplink {
+    /// The collector.
+    pub server: ServerConfig,
+    /// What is carried.
+    pub spool: SharedSpool,
+    /// Who speaks.
+    pub speaker: Speaker,
+    /// What the page says of it.
+    pub status: watch::Sender<UplinkStatus>,
+    /// Tells of a new certificate.
+    pub certificate: watch::Receiver<Situation>,
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+}
+
 /// Carries the spool until `shutdown` turns true. Never gives up.
-pub async fn run(
-    server: ServerConfig,
-    spool: SharedSpool,
-    speaker: Speaker,
-    status: watch::Sender<UplinkStatus>,
-    mut shutdown: watch::Receiver<bool>,
-) {
+pub async fn run(mut uplink: Uplink, mut shutdown: watch::Receiver<bool>) {
     let mut backoff = Backoff::default();
-    let mut random = fastrand::Rng::with_seed(speaker.instance.0);
+    let mut random = fastrand::Rng::with_seed(uplink.speaker.instance.0);
     while !*shutdown.borrow() {
-        let end = stream::run(&server, &spool, &speaker, &status, &mut backoff, &mut shutdown).await;
+        let end = stream::run(&mut uplink, &mut backoff, &mut shutdown).await;
+        let status = &uplink.status;
         status.send_modify(|s| s.connected = false);
         let delay = match end {
             End::Shutdown => return,
+            End::NewCertificate => Duration::ZERO,
             End::NewEpoch => {
                 status.send_modify(|s| s.new_epochs += 1);
                 Duration::ZERO
@@ -143,7 +162,8 @@ fn describe(status: &tonic::Status) -> String {
     use tonic::Code;
     match status.code() {
         Code::Unauthenticated => {
-            "the collector does not accept our credential; ask for a new token (muster token create) and set token_file"
+            "the collector does not accept our credential; ask for a new token: with muster token create for token_file, or, \
+             if the agent is enrolled, with muster token create --enroll for muster agent enroll --force"
                 .to_owned()
         }
         Code::Unavailable => format!("the collector is not reachable: {}", status.message()),

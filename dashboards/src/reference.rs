@@ -78,6 +78,8 @@ const MEANINGS: &[(&str, &str)] = &[
     ("muster_server_events_missing_total", "Events that agents could no longer send when they connected"),
     ("muster_server_credentials_refused_total", "Credentials that were not accepted"),
     ("muster_server_reloads_total", "Changes of configuration, certificate and tokens while running"),
+    ("muster_audit_lines_total", "Lines written to the audit log"),
+    ("muster_audit_dropped_total", "Entries that could not be written to the audit log"),
     ("muster_server_journal_syncs_total", "Times the journal was synced to disk"),
     ("muster_server_journal_records_total", "Records made durable in the journal since the start"),
     ("muster_server_journal_appended_bytes_total", "Bytes made durable in the journal since the start"),

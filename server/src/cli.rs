@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the configuration is not valid.
 
+mod audit;
 mod check_config;
 mod collector;
 mod dashboards;
@@ -46,6 +47,8 @@ enum Command {
     Telemetry(telemetry::Arguments),
     /// Make, list and revoke the credentials of teams.
     Token(token::Arguments),
+    /// Show who did what: enrolments, tokens, refused credentials, configurations, exports.
+    Audit(audit::Arguments),
     /// The dashboards, rules and alerts that belong to Muster.
     Dashboards(dashboards::Arguments),
     /// Show where telemetry is forwarded to, and handle what was refused there.
@@ -84,6 +87,7 @@ impl Cli {
             Command::Metrics(arguments) => metrics::run(&arguments),
             Command::Telemetry(arguments) => telemetry::run(arguments),
             Command::Token(arguments) => token::run(arguments),
+            Command::Audit(arguments) => audit::run(arguments),
             Command::Dashboards(arguments) => dashboards::run(&arguments),
             Command::Destination(arguments) => destination::run(arguments),
             Command::CheckConfig(arguments) => check_config::run(arguments),

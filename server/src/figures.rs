@@ -161,6 +161,16 @@ label! {
 }
 
 label! {
+    /// Why an entry is not in the audit log.
+    AuditDrop {
+        /// Too many waited for the disk.
+        QueueFull = "queue_full",
+        /// The file could not be written.
+        WriteFailed = "write_failed",
+    }
+}
+
+label! {
     /// Why items of an OTLP request were not taken while the rest of it was.
     OtlpRejection {
         /// Larger than a record of the journal.
@@ -307,6 +317,10 @@ pub struct Figures {
     pub snapshots_failed: Count,
     /// Changes of configuration.
     pub reloads: Counts<Reload>,
+    /// Lines written to the audit log.
+    pub audit_lines: Count,
+    /// Entries that are not in the audit log.
+    pub audit_dropped: Counts<AuditDrop>,
     /// What came over OTLP to the collector itself.
     pub otlp: OtlpFigures,
     ack_seconds: Histogram<f64>,
@@ -348,6 +362,8 @@ impl Figures {
             snapshots_written: Count::default(),
             snapshots_failed: Count::default(),
             reloads: Counts::default(),
+            audit_lines: Count::default(),
+            audit_dropped: Counts::default(),
             otlp: OtlpFigures::default(),
             ack_seconds,
         }

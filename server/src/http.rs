@@ -26,6 +26,7 @@ use tokio::sync::{Semaphore, watch};
 pub use connection::serve;
 
 use crate::aggregate::View;
+use crate::audit::AuditLog;
 use crate::credentials::{Credentials, Scope};
 use crate::forward::figures::Observed;
 use crate::history::ServedHistory;
@@ -47,6 +48,8 @@ pub struct Pages {
     pub credentials: Arc<Credentials>,
     /// Whether everybody may read everything.
     pub is_open: bool,
+    /// Where is noted who read the history.
+    pub audit: Arc<AuditLog>,
     /// For the times on the page.
     pub clock: Arc<dyn Clock>,
     /// Where telemetry is forwarded to.

@@ -4,6 +4,7 @@
 
 pub mod accept;
 pub mod aggregate;
+pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod credentials;

@@ -28,6 +28,7 @@ pub use reload::ReloadReport;
 
 use crate::accept::{PerIp, Permits};
 use crate::aggregate::Folding;
+use crate::audit::AuditLog;
 use crate::config::{Config, ConfigError};
 use crate::credentials::TokenFileError;
 use crate::figures::{Door, Figures, Label};
@@ -56,6 +57,8 @@ pub struct Server {
     pub figures: Arc<Figures>,
     /// Agents, sessions and runs.
     pub fleet: Arc<Fleet>,
+    /// Who did what.
+    pub audit: Arc<AuditLog>,
     config: Config,
     journal: Arc<Journal>,
     folding: Folding,
@@ -183,11 +186,12 @@ impl Server {
             tracing::warn!(streams = figures.streams.value(), "some streams did not end in time");
         }
         self.tasks.shutdown().await;
-        let (folding, history, journal) = (self.folding, self.history, self.journal);
+        let (folding, history, journal, audit) = (self.folding, self.history, self.journal, self.audit);
         let closed = tokio::task::spawn_blocking(move || {
             history.finish();
             folding.finish();
             drop(journal);
+            audit.finish();
         });
         if closed.await.is_err() {
             tracing::error!("closing the journal panicked");

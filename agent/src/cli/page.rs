@@ -94,11 +94,23 @@ fn in_words(status: &serde_json::Value) -> String {
             dropped.iter().map(|(reason, events)| format!("{events} ({reason})")).collect();
         rows.push(("dropped", reasons.join(", ")));
     }
+    if let Some(certificate) = status.get("certificate").filter(|c| c.is_object()) {
+        rows.push(("enrolled", certificate_in_words(certificate)));
+    }
     let trouble = text("/spool/trouble");
     if !trouble.is_empty() {
         rows.push(("trouble", trouble));
     }
     rows.iter().map(|(name, value)| format!("{name:<10}{value}\n")).collect()
+}
+
+fn certificate_in_words(certificate: &serde_json::Value) -> String {
+    let text = |name: &str| certificate[name].as_str().unwrap_or_default();
+    let of = format!("{} of team {}", text("name"), text("team"));
+    match text("warning") {
+        "" => format!("{of}, until {}, renewed at {}", text("ends"), text("renews")),
+        warning => format!("{of}, until {}: {warning}", text("ends")),
+    }
 }
 
 fn get(address: &str, path: &str) -> anyhow::Result<String> {

@@ -13,10 +13,12 @@ use tokio::task::JoinSet;
 use super::StartError;
 use crate::config::AgentConfig;
 use crate::endpoint::{self, Page};
+use crate::enrol::{Situation, Store, StoreError, renewal};
 use crate::local::{Door, Intake};
 use crate::otlp;
 use crate::project::Machine;
 use crate::spool::{Spool, SpoolError};
+use crate::uplink::{self, ServerConfig, Speaker, Uplink, UplinkStatus, stopped};
 
 /// How long a start waits for a command that has the spool: it is done within milliseconds.
 const SPOOL_LOCK_TIMEOUT: Duration = Duration::from_secs(3);
@@ -86,4 +88,60 @@ pub(super) async fn start_otlp(
         shutdown: shutdown.clone(),
     };
     otlp::start(otlp_config, around).await.map(Some)
+}
+
+/// The uplink, and who keeps its certificate new. An enrolment that cannot be used is refused now, and not in a log later.
+pub(super) fn start_uplink(
+    config: &AgentConfig,
+    page: &Arc<Page>,
+    speaker: Speaker,
+    status: watch::Sender<UplinkStatus>,
+    situation: watch::Sender<Situation>,
+    shutdown: &watch::Receiver<bool>,
+    tasks: &mut JoinSet<()>,
+) -> Result<(), StoreError> {
+    let store = Store::new(&config.spool.state_dir);
+    store.load()?;
+    let configured = config.server.clone();
+    let seed = speaker.instance.0.wrapping_add(1);
+    let renewed = renewal::run(
+        configured.clone(),
+        store.clone(),
+        situation,
+        page.clock.clone(),
+        seed,
+        shutdown.clone(),
+    );
+    tasks.spawn(renewed);
+    let (page, mut shutdown) = (page.clone(), shutdown.clone());
+    tasks.spawn(async move {
+        let mut certificate = page.certificate.clone();
+        let server = match configured {
+            Some(server) => server,
+            None => tokio::select! {
+                server = enrolled_with(&store, &mut certificate) => server,
+                () = stopped(&mut shutdown) => return,
+            },
+        };
+        let (spool, clock) = (page.spool.clone(), page.clock.clone());
+        drop(page);
+        uplink::run(Uplink { server, spool, speaker, status, certificate, clock }, shutdown).await;
+    });
+    Ok(())
+}
+
+/// The collector that the agent is enrolled with, as soon as it is.
+async fn enrolled_with(store: &Store, certificate: &mut watch::Receiver<Situation>) -> ServerConfig {
+    loop {
+        if certificate.wait_for(|situation| situation.stored.is_some()).await.is_err() {
+            return std::future::pending().await;
+        }
+        let held = store.load().ok().flatten();
+        if let Some(server) = held.and_then(|held| ServerConfig::of_enrolment(&held, store)) {
+            return server;
+        }
+        if certificate.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+    }
 }

@@ -1,12 +1,22 @@
 //! Reaching the collector: address, TLS, credential.
+//!
+//! The credential of an enrolled agent is its certificate, and no token is sent with it. A token is used before the agent is
+//! enrolled, and when the configuration names one and another collector than the one that the agent is enrolled with. All
+//! files are read again at each connection.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use muster::clock::WallTime;
 use muster::credential::{Token, TokenError};
 use muster::reasons::plainly;
+use rustls::client::danger::ServerCertVerifier;
+use secrecy::ExposeSecret;
 use tonic::metadata::{Ascii, MetadataValue};
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Uri};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity, Uri};
+
+use crate::enrol::{Enrolment, Store, StoreError, renewal};
 
 /// Where the collector is and how it is spoken to.
 #[derive(Debug, Clone)]
@@ -19,6 +29,19 @@ pub struct ServerConfig {
     pub ca_file: Option<PathBuf>,
     /// The name in the certificate, if it is not the address's.
     pub tls_name: Option<String>,
+    /// Where the agent's own certificate is, once it is enrolled.
+    pub enrolment: Store,
+}
+
+/// A connection with its credential.
+#[derive(Debug)]
+pub(super) struct Connection {
+    /// The connection.
+    pub channel: Channel,
+    /// The header that carries the token; `None` without one.
+    pub authorization: Option<MetadataValue<Ascii>>,
+    /// Serial of the certificate that was shown.
+    pub serial: Option<String>,
 }
 
 /// Where the token comes from. Never from argv.
@@ -47,6 +70,12 @@ pub enum ChannelError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The agent's own certificate.
+    #[error(transparent)]
+    Enrolment(#[from] StoreError),
+    /// The agent's own certificate is too old to be accepted.
+    #[error("{}", renewal::ended(*.0))]
+    CertificateEnded(WallTime),
     /// Name resolution, TCP or TLS.
     #[error("cannot connect to {address}: {reason}")]
     Connect {
@@ -64,14 +93,60 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Verdicts are small; batches go the other way, where the collector's windows count.
 const WINDOW_BYTES: u32 = 256 << 10;
 
-/// Opens a connection.
-pub(super) async fn connect(server: &ServerConfig) -> Result<Channel, ChannelError> {
-    let address = server.address.to_string();
+/// Opens a connection. `now` tells what a refusal may come of.
+pub(super) async fn connect(server: &ServerConfig, now: WallTime) -> Result<Connection, ChannelError> {
+    let enrolment = enrolment(server)?;
+    let is_tls = server.address.scheme_str() == Some("https");
+    let tls = is_tls.then(|| tls(server, enrolment.as_ref())).transpose()?;
+    let channel = match (dial(&server.address, tls, None).await, &enrolment) {
+        (Err(_), Some(held)) if now >= held.certificate.not_after => {
+            return Err(ChannelError::CertificateEnded(held.certificate.not_after));
+        }
+        (dialled, _) => dialled?,
+    };
+    let authorization = if enrolment.is_some() { None } else { authorization(&server.token)? };
+    Ok(Connection { channel, authorization, serial: enrolment.map(|held| held.certificate.serial) })
+}
+
+/// The enrolment that is the credential for this collector, if any.
+pub(crate) fn enrolment(server: &ServerConfig) -> Result<Option<Enrolment>, ChannelError> {
+    if server.address.scheme_str() != Some("https") {
+        return Ok(None);
+    }
+    Ok(server.enrolment.load()?.filter(|held| server.is_credential(held)))
+}
+
+impl ServerConfig {
+    /// The collector of an enrolment, when the configuration names none or another.
+    pub(crate) fn of_enrolment(held: &Enrolment, store: &Store) -> Option<Self> {
+        Some(Self {
+            address: held.record.server.parse().ok()?,
+            token: TokenSource::None,
+            ca_file: None,
+            tls_name: None,
+            enrolment: store.clone(),
+        })
+    }
+
+    /// Whether `held` is what is shown to this collector.
+    pub(crate) fn is_credential(&self, held: &Enrolment) -> bool {
+        let has_token = !matches!(self.token, TokenSource::None);
+        let is_tls = self.address.scheme_str() == Some("https");
+        is_tls && (!has_token || held.record.server == self.address.to_string())
+    }
+}
+
+/// Connects to an address, with `verifier` in place of the usual verification of the server's certificate.
+pub(crate) async fn dial(
+    address: &Uri,
+    tls: Option<ClientTlsConfig>,
+    verifier: Option<Arc<dyn ServerCertVerifier>>,
+) -> Result<Channel, ChannelError> {
     let refused = |error: tonic::transport::Error| ChannelError::Connect {
-        address: address.clone(),
+        address: address.to_string(),
         reason: innermost(&error),
     };
-    let mut endpoint = Endpoint::from(server.address.clone())
+    let endpoint = Endpoint::from(address.clone())
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
@@ -79,14 +154,15 @@ pub(super) async fn connect(server: &ServerConfig) -> Result<Channel, ChannelErr
         .keep_alive_while_idle(true)
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES);
-    if server.address.scheme_str() == Some("https") {
-        endpoint = endpoint.tls_config(tls(server)?).map_err(refused)?;
-    }
+    let endpoint = match (tls, verifier) {
+        (None, _) => endpoint,
+        (Some(tls), None) => endpoint.tls_config(tls).map_err(refused)?,
+        (Some(tls), Some(verifier)) => endpoint.tls_config_with_verifier(tls, verifier).map_err(refused)?,
+    };
     endpoint.connect().await.map_err(refused)
 }
 
-/// The header that carries the token; `None` without one.
-pub(super) fn authorization(source: &TokenSource) -> Result<Option<MetadataValue<Ascii>>, ChannelError> {
+fn authorization(source: &TokenSource) -> Result<Option<MetadataValue<Ascii>>, ChannelError> {
     let token = match source {
         TokenSource::None => return Ok(None),
         TokenSource::File(path) => Token::from_file(path)?,
@@ -98,24 +174,38 @@ pub(super) fn authorization(source: &TokenSource) -> Result<Option<MetadataValue
     Ok(Some(value))
 }
 
-fn tls(server: &ServerConfig) -> Result<ClientTlsConfig, ChannelError> {
-    let mut tls = ClientTlsConfig::new();
-    tls = match &server.ca_file {
-        Some(path) => {
-            let pem =
-                std::fs::read(path).map_err(|source| ChannelError::CaFile { path: path.clone(), source })?;
-            tls.ca_certificate(Certificate::from_pem(pem))
+/// Whom to trust, and whom to be. Trusted is what the configuration names and what the enrolment named; without either the
+/// public authorities.
+pub(crate) fn tls(server: &ServerConfig, held: Option<&Enrolment>) -> Result<ClientTlsConfig, ChannelError> {
+    let mut trusted = Vec::new();
+    if let Some(path) = &server.ca_file {
+        trusted
+            .push(std::fs::read(path).map_err(|source| ChannelError::CaFile { path: path.clone(), source })?);
+    }
+    if let Some(held) = held {
+        if held.record.collector_is_of_authority {
+            trusted.push(held.authorities_pem.clone().into_bytes());
+        } else if trusted.is_empty() {
+            trusted.extend(held.ca_pem.clone().map(String::into_bytes));
         }
-        None => tls.with_webpki_roots(),
+    }
+    let mut tls = ClientTlsConfig::new();
+    tls = match trusted.is_empty() {
+        true => tls.with_webpki_roots(),
+        false => tls.ca_certificates(trusted.into_iter().map(Certificate::from_pem)),
     };
-    Ok(match &server.tls_name {
+    if let Some(held) = held {
+        tls = tls.identity(Identity::from_pem(&held.certificate_pem, held.key_pem.expose_secret()));
+    }
+    let tls_name = server.tls_name.as_ref().or(held.and_then(|held| held.record.tls_name.as_ref()));
+    Ok(match tls_name {
         Some(name) => tls.domain_name(name),
         None => tls,
     })
 }
 
 /// The last link of an error's chain says what happened ("connection refused"); the first ones only where.
-fn innermost(error: &dyn std::error::Error) -> String {
+pub(crate) fn innermost(error: &dyn std::error::Error) -> String {
     let mut inner = error;
     while let Some(source) = inner.source() {
         inner = source;

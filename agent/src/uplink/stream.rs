@@ -15,9 +15,8 @@ use tonic::Streaming;
 use tonic::codec::CompressionEncoding;
 
 use super::session::{self, Decision, NewEpochReason, Opening, Session};
-use super::{
-    Backoff, End, ServerConfig, SharedSpool, Speaker, StreamError, UplinkStatus, channel, hello, stopped,
-};
+use super::{Backoff, End, SharedSpool, StreamError, Uplink, UplinkStatus, channel, hello, stopped};
+use crate::enrol::Situation;
 use crate::spool::BatchReader;
 
 /// A collector answers a hello from memory; it may first probe another stream of the same agent for a few seconds.
@@ -26,22 +25,25 @@ const WELCOME_TIMEOUT: Duration = Duration::from_secs(15);
 const OUTBOX_MESSAGES: usize = 32;
 /// An unanswered batch for so long means that the collector is stuck in a way that keepalive does not show.
 const VERDICT_TIMEOUT: Duration = Duration::from_secs(60);
+/// A stream that is left for a new certificate waits this long for what is in flight; the next one asks for the rest.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A collector that was told goodbye closes at once.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Opens a stream and carries batches until it ends.
 pub(super) async fn run(
-    server: &ServerConfig,
-    spool: &SharedSpool,
-    speaker: &Speaker,
-    status: &watch::Sender<UplinkStatus>,
+    uplink: &mut Uplink,
     backoff: &mut Backoff,
     shutdown: &mut watch::Receiver<bool>,
 ) -> End {
+    uplink.certificate.mark_unchanged();
     let opened = tokio::select! {
-        opened = open(server, spool, speaker) => opened,
+        opened = open(uplink) => opened,
         () = stopped(shutdown) => return End::Shutdown,
     };
-    let (outbox, mut inbound, welcome) = match opened {
-        Ok(parts) => parts,
+    let (spool, status) = (&uplink.spool, &uplink.status);
+    let Opened { outbox, mut inbound, welcome, serial } = match opened {
+        Ok(opened) => opened,
         Err(Refusal::Pause(pause)) => return End::Retry(pause),
         Err(Refusal::Fenced(verdict)) => return take_new_epoch(spool, Seq::ZERO, &verdict.recent).await,
         Err(Refusal::Error(error)) => return End::Lost(error),
@@ -59,16 +61,53 @@ pub(super) async fn run(
         Ok(Begun::NewEpoch) => return End::NewEpoch,
         Err(error) => return End::Lost(error),
     };
-    let end = carrier.carry(spool, &outbox, &mut inbound, status, shutdown).await;
-    if matches!(end, Ok(End::Shutdown)) {
-        let goodbye = v1::Goodbye { retry_after_ms: 0, reason: "agent stops".to_owned() };
-        // The collector notices a closed stream anyway.
-        let _ = outbox.try_send(v1::AgentMessage { kind: Some(Up::Goodbye(goodbye)) });
+    let credential = Credential { serial, certificate: &mut uplink.certificate };
+    let end = carrier.carry(spool, &outbox, &mut inbound, status, credential, shutdown).await;
+    let farewell = match end {
+        Ok(End::Shutdown) => "agent stops",
+        Ok(End::NewCertificate) => "agent comes back with a new certificate",
+        _ => return end.unwrap_or_else(End::Lost),
+    };
+    let goodbye = v1::Goodbye { retry_after_ms: 0, reason: farewell.to_owned() };
+    // The collector notices a closed stream anyway.
+    let _ = outbox.try_send(v1::AgentMessage { kind: Some(Up::Goodbye(goodbye)) });
+    if matches!(end, Ok(End::NewCertificate)) {
+        drop(outbox);
+        // Until the collector has closed its side, so that the goodbye is not overtaken by the connection's end.
+        let _ = timeout(FAREWELL_TIMEOUT, async { while let Ok(Some(_)) = inbound.message().await {} }).await;
     }
     end.unwrap_or_else(End::Lost)
 }
 
-type Opened = (mpsc::Sender<v1::AgentMessage>, Streaming<v1::CollectorMessage>, v1::Welcome);
+/// A stream that was welcomed.
+struct Opened {
+    outbox: mpsc::Sender<v1::AgentMessage>,
+    inbound: Streaming<v1::CollectorMessage>,
+    welcome: v1::Welcome,
+    serial: Option<String>,
+}
+
+/// The certificate that a stream was opened with, and what is known of the one on the disk.
+struct Credential<'a> {
+    serial: Option<String>,
+    certificate: &'a mut watch::Receiver<Situation>,
+}
+
+impl Credential<'_> {
+    /// Returns when the next stream should show another certificate. Only what is told after the connection was begun
+    /// counts: it was made with what the disk had, which may be newer than what was told before.
+    async fn replaced(&mut self) {
+        while self.certificate.changed().await.is_ok() {
+            let now =
+                self.certificate.borrow_and_update().stored.as_ref().map(|stored| stored.serial.clone());
+            if now.is_some() && now != self.serial {
+                return;
+            }
+        }
+        // Nobody follows the files any more.
+        std::future::pending::<()>().await;
+    }
+}
 
 enum Refusal {
     Pause(Duration),
@@ -88,17 +127,18 @@ impl From<tonic::Status> for StreamError {
     }
 }
 
-async fn open(server: &ServerConfig, spool: &SharedSpool, speaker: &Speaker) -> Result<Opened, Refusal> {
-    let connection = channel::connect(server).await?;
-    let mut client = CollectorClient::new(connection)
+async fn open(uplink: &Uplink) -> Result<Opened, Refusal> {
+    let connection = channel::connect(&uplink.server, uplink.clock.wall()).await?;
+    let serial = connection.serial;
+    let mut client = CollectorClient::new(connection.channel)
         .send_compressed(CompressionEncoding::Zstd)
         .accept_compressed(CompressionEncoding::Zstd)
         .max_decoding_message_size(muster::limits::MESSAGE_BYTES_MAX);
     let (outbox, messages) = mpsc::channel(OUTBOX_MESSAGES);
-    let first = v1::AgentMessage { kind: Some(Up::Hello(hello(spool, speaker).await)) };
+    let first = v1::AgentMessage { kind: Some(Up::Hello(hello(&uplink.spool, &uplink.speaker).await)) };
     outbox.try_send(first).map_err(|_| StreamError::Closed)?;
     let mut request = tonic::Request::new(ReceiverStream::new(messages));
-    if let Some(value) = channel::authorization(&server.token)? {
+    if let Some(value) = connection.authorization {
         request.metadata_mut().insert("authorization", value);
     }
     let answered = timeout(WELCOME_TIMEOUT, async {
@@ -109,7 +149,7 @@ async fn open(server: &ServerConfig, spool: &SharedSpool, speaker: &Speaker) -> 
     let (inbound, message) = answered.await.map_err(|_| StreamError::Silent(WELCOME_TIMEOUT))??;
     match message.and_then(|m| m.kind) {
         Some(Down::Welcome(welcome)) if welcome.protocol_version == muster::limits::PROTOCOL_VERSION => {
-            Ok((outbox, inbound, welcome))
+            Ok(Opened { outbox, inbound, welcome, serial })
         }
         Some(Down::Welcome(welcome)) => {
             let ours = muster::limits::PROTOCOL_VERSION;
@@ -142,6 +182,7 @@ async fn begin(spool: &SharedSpool, welcome: &v1::Welcome) -> Result<Begun, Stre
                 ),
                 paused_until: None,
                 verdict_due: None,
+                leave_by: None,
             })))
         }
         Opening::NewEpoch { keep_after, reason } => {
@@ -192,6 +233,8 @@ struct Carrier {
     heartbeat_every: Duration,
     paused_until: Option<Instant>,
     verdict_due: Option<Instant>,
+    /// Nothing more is sent; the stream ends when all is answered, and at this time at the latest.
+    leave_by: Option<Instant>,
 }
 
 enum Progress {
@@ -206,19 +249,28 @@ impl Carrier {
         outbox: &mpsc::Sender<v1::AgentMessage>,
         inbound: &mut Streaming<v1::CollectorMessage>,
         status: &watch::Sender<UplinkStatus>,
+        mut credential: Credential<'_>,
         shutdown: &mut watch::Receiver<bool>,
     ) -> Result<End, StreamError> {
         send(outbox, Up::Heartbeat(heartbeat(spool).await)).await?;
         let mut heartbeat_due = Instant::now() + self.heartbeat_every;
         loop {
+            if self.leave_by.is_some_and(|by| self.session.in_flight() == 0 || Instant::now() >= by) {
+                return Ok(End::NewCertificate);
+            }
             if self.paused_until.is_none()
+                && self.leave_by.is_none()
                 && let Progress::End(end) = self.fill_window(spool, outbox).await?
             {
                 return Ok(end);
             }
-            let wake_at =
-                [Some(heartbeat_due), self.paused_until, self.verdict_due].into_iter().flatten().min();
-            let drained = self.waiting.is_none() && self.paused_until.is_none() && self.session.may_send();
+            let wake_at = [Some(heartbeat_due), self.paused_until, self.verdict_due, self.leave_by]
+                .into_iter()
+                .flatten()
+                .min();
+            let leaving = self.leave_by.is_some();
+            let drained =
+                self.waiting.is_none() && self.paused_until.is_none() && self.session.may_send() && !leaving;
             tokio::select! {
                 message = inbound.message() => {
                     let message = message?.ok_or(StreamError::Closed)?;
@@ -227,6 +279,7 @@ impl Carrier {
                     }
                 }
                 _ = self.subscription.changed(), if drained => {}
+                () = credential.replaced(), if !leaving => self.leave_by = Some(Instant::now() + LEAVE_TIMEOUT),
                 () = sleep_until(wake_at.unwrap_or(heartbeat_due)) => {
                     let now = Instant::now();
                     if self.verdict_due.is_some_and(|due| now >= due) {

@@ -14,6 +14,7 @@ use muster::clock::{Clock, SystemClock};
 use muster::settings;
 
 use super::Failure;
+use crate::audit::{Entry, What, Who};
 use crate::config::{Config, Overrides};
 use crate::figures::Reload;
 use crate::serve::{RunError, Server};
@@ -119,6 +120,7 @@ async fn serve(arguments: &Arguments, config: Config, log: &LogReload) -> Result
 fn reload(arguments: &Arguments, server: &mut Server, log: &LogReload) {
     let refused = |server: &Server, error: String| {
         server.figures.reloads.add(Reload::ConfigRefused, 1);
+        server.audit.record(&Entry::new(What::ConfigurationRefused, Who::Collector).refused(error.as_str()));
         tracing::error!(error, "new configuration refused, the old one stays in use");
     };
     let config = match arguments.load() {

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use super::{Adjustable, Server, StartError};
 use crate::accept::{Listener, PerIp, Permits};
 use crate::aggregate::{Folding, Settings, Source};
+use crate::audit::AuditLog;
 use crate::config::{Config, Limits, refuse_own_doors};
 use crate::credentials::Credentials;
 use crate::figures::{Door, Figures};
@@ -61,6 +62,7 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
     refuse_own_doors(&config.destinations, &doors)?;
     let telemetry = Telemetry::new()?;
     let figures = Arc::new(Figures::new(&telemetry.meter()));
+    let audit = AuditLog::open(&config.data_dir, clock.clone(), figures.clone())?;
     let credentials = Credentials::open(&config.data_dir, config.anonymous_allowed(), figures.clone())?;
     let certificate = config.tls.clone().map(Certificate::open).transpose()?;
     let (journal, log) = open_journal(&config, clock.clone()).await?;
@@ -116,6 +118,7 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
         telemetry,
         credentials: credentials.clone(),
         is_open: config.insecure || config.http_listen.ip().is_loopback(),
+        audit: audit.clone(),
         clock: clock.clone(),
         stop: stopping.clone(),
         destinations: forwarding.observed.clone(),
@@ -156,6 +159,7 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
         otlp_http_address,
         figures,
         fleet,
+        audit,
         config,
         journal,
         folding,

@@ -1,5 +1,6 @@
 //! What a new configuration changes while the collector runs, and what it does not.
 
+use crate::audit::{Entry, What, Who};
 use crate::config::{Config, Limits};
 use crate::figures::Reload;
 use crate::tls::TlsError;
@@ -29,6 +30,10 @@ pub(super) fn apply(server: &mut Server, config: Config) -> Result<ReloadReport,
     adjustable.admission.set_max(limits.streams_max, limits.streams_per_team_max);
     let report = ReloadReport { restart_needed: restart_needed(&server.config, &config) };
     server.figures.reloads.add(Reload::ConfigApplied, 1);
+    let restart_needed =
+        report.restart_needed.iter().map(|setting| (*setting).to_owned()).collect::<Vec<_>>();
+    let entry = Entry::new(What::ConfigurationApplied, Who::Collector);
+    server.audit.record(&entry.with("restart_needed", restart_needed));
     // What needs a restart stays as it is, and is told again at the next reload.
     let kept = &server.config.limits;
     server.config.limits = Limits {

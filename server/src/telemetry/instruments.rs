@@ -76,6 +76,10 @@ fn streams(meter: &Meter, figures: &Arc<Figures>) {
     });
     let help = "Changes of configuration, certificate and tokens while running";
     labelled(meter, "muster_server_reloads", help, "result", counts(figures, |f| &f.reloads));
+    let f = figures.clone();
+    counter(meter, "muster_audit_lines", "Lines written to the audit log", move || f.audit_lines.value());
+    let help = "Entries that could not be written to the audit log";
+    labelled(meter, "muster_audit_dropped", help, "reason", counts(figures, |f| &f.audit_dropped));
 }
 
 fn journal(meter: &Meter, journal: &Arc<Journal>) {

@@ -61,6 +61,7 @@ impl Rig {
             aggregate: Mutex::new(metrics::Aggregate::new(metrics::AggregateConfig::agent())),
             spool: Arc::new(tokio::sync::Mutex::new(spool)),
             uplink: watch::channel(Default::default()).1,
+            certificate: watch::channel(Default::default()).1,
             counters: Mutex::new(RuntimeCounters::default()),
             clock,
             otlp: Some(counters.clone()),

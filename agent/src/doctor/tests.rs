@@ -1,0 +1,213 @@
+//! What is said of which facts.
+
+use std::path::PathBuf;
+
+use muster::clock::WallTime;
+
+use super::*;
+
+const NOON: WallTime = WallTime(1_771_588_800_000_000);
+const DAY_US: u64 = 24 * 3600 * 1_000_000;
+
+/// A machine on which all is well.
+fn well() -> Facts {
+    Facts {
+        now: NOON,
+        unit: Unit::Installed {
+            kind: "systemd user unit muster-agent.service",
+            state: "active".to_owned(),
+            start: "systemctl --user start muster-agent",
+            look: "journalctl --user -u muster-agent -n 30",
+        },
+        running: Some(Running {
+            version: "0.1.0".to_owned(),
+            has_page: true,
+            is_connected: true,
+            ..Running::default()
+        }),
+        own_version: "0.1.0".to_owned(),
+        configuration: ConfigurationFacts {
+            file: Some("/home/dana/.config/muster/muster.toml".into()),
+            problem: None,
+        },
+        projects: Some(ProjectFacts {
+            watched: 1,
+            found: vec![("shop".to_owned(), vec!["loki", "devloop"])],
+            ..ProjectFacts::default()
+        }),
+        watches: Some(WatchFacts {
+            watches_max: 65_536,
+            watches_used: 100,
+            instances_max: 128,
+            instances_used: 4,
+            watches_needed: 20,
+        }),
+        permissions: vec![PermissionFacts { what: "state directory", problem: None }],
+        reached: Some(Reached {
+            address: "https://collector.example:4317/".to_owned(),
+            connect_problem: None,
+            tls: Tls::Spoken { served: Some(served(7)), problem: None },
+            credential: certificate(),
+            answer: CredentialAnswer::Accepted,
+            skew_seconds: Some(1),
+        }),
+        spool_bytes: 4096,
+    }
+}
+
+fn served(days_left: u64) -> Served {
+    Served {
+        issuer: "CN=muster authority".to_owned(),
+        not_before: WallTime(NOON.0 - 90 * DAY_US),
+        not_after: WallTime(NOON.0 + days_left * DAY_US + 5 * DAY_US),
+    }
+}
+
+fn certificate() -> Credential {
+    Credential::Certificate {
+        team: "payments".to_owned(),
+        name: "laptop".to_owned(),
+        not_after: WallTime(NOON.0 + DAY_US),
+    }
+}
+
+/// The finding of one check after `change`.
+fn after(check: &str, change: impl FnOnce(&mut Facts)) -> Finding {
+    let mut facts = well();
+    change(&mut facts);
+    judge(&facts).into_iter().find(|finding| finding.check == check).expect("every check is said")
+}
+
+fn reached(facts: &mut Facts) -> &mut Reached {
+    facts.reached.as_mut().expect("set")
+}
+
+#[test]
+fn a_machine_on_which_all_is_well_has_eleven_checks_in_the_order_in_which_things_fail() {
+    let findings = judge(&well());
+    let checks: Vec<&str> = findings.iter().map(|finding| finding.check).collect();
+    let order = [
+        "service",
+        "version",
+        "configuration",
+        "projects",
+        "watch limits",
+        "permissions",
+        "clock",
+        "server",
+        "TLS",
+        "credential",
+        "lag",
+    ];
+    assert_eq!(checks, order);
+    for finding in &findings {
+        assert_eq!((finding.verdict, &finding.advice), (Verdict::Ok, &None), "{finding:?}");
+    }
+    let text = in_words(&findings);
+    assert_eq!(text.lines().count(), 11, "{text}");
+    assert!(text.starts_with("ok       service        the agent runs"), "{text}");
+}
+
+#[test]
+fn what_does_not_work_is_failed_and_says_what_to_do() {
+    type Change = fn(&mut Facts);
+    let cases: [(&str, &str, Change); 13] = [
+        ("service", "systemctl --user start", |f| f.running = None),
+        ("configuration", "does not start", |f| f.configuration.problem = Some("line 3: unknown key".into())),
+        ("permissions", "others can read", |f| {
+            f.permissions
+                .push(PermissionFacts { what: "private key", problem: Some("chmod 600 key.pem".into()) });
+        }),
+        ("clock", "set-ntp", |f| reached(f).skew_seconds = Some(-4000)),
+        ("server", "firewall", |f| reached(f).connect_problem = Some("refused".into())),
+        ("TLS", "--ca-fingerprint", |f| untrusted(f, "invalid peer certificate: UnknownIssuer")),
+        ("TLS", "tls_name", |f| untrusted(f, "certificate not valid for name \"x\"")),
+        ("TLS", "clocks", |f| untrusted(f, "invalid peer certificate: Expired")),
+        ("credential", "muster token create --enroll", |f| reached(f).answer = CredentialAnswer::Refused),
+        ("credential", "muster agent enroll --force", |f| f.now = WallTime(NOON.0 + 2 * DAY_US)),
+        ("credential", "muster token create", |f| {
+            reached(f).credential = Credential::Unusable("damaged".into())
+        }),
+        ("lag", "start it again", |f| running(f).is_connected = false),
+        ("lag", "make room", |f| running(f).spool_trouble = "the disk is full".to_owned()),
+    ];
+    for (check, advice, change) in cases {
+        let finding = after(check, change);
+        assert_eq!(finding.verdict, Verdict::Failed, "{finding:?}");
+        assert!(finding.advice.as_ref().is_some_and(|words| words.contains(advice)), "{advice}: {finding:?}");
+    }
+}
+
+fn untrusted(facts: &mut Facts, problem: &str) {
+    reached(facts).tls = Tls::Spoken { served: Some(served(7)), problem: Some(problem.to_owned()) };
+}
+
+fn running(facts: &mut Facts) -> &mut Running {
+    facts.running.as_mut().expect("set")
+}
+
+#[test]
+fn what_works_and_should_be_looked_at_is_a_warning() {
+    type Change = fn(&mut Facts);
+    let cases: [(&str, &str, Change); 11] = [
+        ("service", "muster agent install", |f| f.unit = Unit::NotInstalled),
+        ("version", "restart", |f| running(f).version = "0.0.9".to_owned()),
+        ("projects", "--watch", |f| f.projects = Some(ProjectFacts::default())),
+        ("projects", "noticed when it appears", |f| {
+            f.projects.as_mut().expect("set").missing.push(PathBuf::from("/work/gone"));
+        }),
+        ("projects", "noticed when it begins", |f| f.projects.as_mut().expect("set").found.clear()),
+        ("watch limits", "max_user_watches", |f| f.watches.as_mut().expect("set").watches_used = 65_536),
+        ("watch limits", "max_user_instances", |f| f.watches.as_mut().expect("set").instances_used = 129),
+        ("clock", "set-ntp", |f| reached(f).skew_seconds = Some(40)),
+        ("TLS", "[server.tls]", |f| reached(f).tls = Tls::Plaintext { is_loopback: false }),
+        ("TLS", "runs the collector", |f| {
+            reached(f).tls = Tls::Spoken {
+                served: Some(Served { not_after: WallTime(NOON.0 + DAY_US), ..served(0) }),
+                problem: None,
+            };
+        }),
+        ("lag", "holds it back", |f| running(f).oldest_seconds = Some(90)),
+    ];
+    for (check, advice, change) in cases {
+        let finding = after(check, change);
+        assert_eq!(finding.verdict, Verdict::Warning, "{finding:?}");
+        assert!(finding.advice.as_ref().is_some_and(|words| words.contains(advice)), "{advice}: {finding:?}");
+    }
+}
+
+#[test]
+fn what_is_not_used_or_not_got_to_is_skipped_and_fails_nothing() {
+    let without = |f: &mut Facts| f.reached = None;
+    for check in ["clock", "server", "TLS", "credential", "lag"] {
+        assert_eq!(after(check, without).verdict, Verdict::Skipped, "{check}");
+    }
+    let unreachable = |f: &mut Facts| {
+        let reached = reached(f);
+        reached.connect_problem = Some("refused".into());
+        (reached.tls, reached.answer, reached.skew_seconds) =
+            (Tls::NotTried, CredentialAnswer::NotTried, None);
+    };
+    for check in ["clock", "TLS", "credential"] {
+        assert_eq!(after(check, unreachable).verdict, Verdict::Skipped, "{check}");
+    }
+    let mut facts = well();
+    (facts.running, facts.unit) = (None, Unit::NotInstalled);
+    let findings = judge(&facts);
+    assert!(findings.iter().all(|finding| finding.verdict != Verdict::Failed), "{findings:?}");
+    assert!(findings.last().expect("lag").words.contains("4 KiB"));
+}
+
+#[test]
+fn a_limit_is_compared_with_what_a_stopped_agent_will_need() {
+    let nearly_full = |running: bool| {
+        after("watch limits", |f| {
+            f.watches.as_mut().expect("set").watches_used = 65_530;
+            if !running {
+                f.running = None;
+            }
+        })
+    };
+    assert_eq!(nearly_full(true).verdict, Verdict::Ok, "its watches are among those in use");
+    assert_eq!(nearly_full(false).verdict, Verdict::Warning);
+}

@@ -1,0 +1,283 @@
+//! The files of an enrolment.
+//!
+//! ```text
+//! <state_dir>/enrolment/                 0700
+//!     key.pem            0600            the private key
+//!     certificate.pem                    the agent's certificate, then what stands between it and its authority
+//!     authorities.pem                    whom the collector's certificate may come from now
+//!     ca.pem                             what was trusted at the first contact, if not the public authorities
+//!     enrolment.json                     where, as whom, since when
+//! <state_dir>/enrolment.lock             one writer at a time: `enroll` beside a running agent that renews
+//! ```
+//!
+//! They change together: the new ones are written and synced in `enrolment.new/`, then the folders change names, then the old
+//! one is removed.
+//!
+//! | a crash | what is read |
+//! |---|---|
+//! | while the new ones are written | the old ones, whole |
+//! | between the two changes of name | the old ones, in `enrolment.old/` |
+//! | after | the new ones |
+//!
+//! A reader that meets a writer reads again; a key that is not its certificate's is never handed out.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use muster::atomic_file::{self, Access};
+use muster::clock::WallTime;
+use muster::ids::AgentId;
+use muster::private_file;
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+
+use super::certificate::{Certificate, CertificateError};
+use super::key;
+
+const LIVE: &str = "enrolment";
+const NEW: &str = "enrolment.new";
+const OLD: &str = "enrolment.old";
+const LOCK: &str = "enrolment.lock";
+
+const KEY: &str = "key.pem";
+const CERTIFICATE: &str = "certificate.pem";
+const AUTHORITIES: &str = "authorities.pem";
+const CA: &str = "ca.pem";
+const RECORD: &str = "enrolment.json";
+
+/// A chain or a list of authorities has a few KiB.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+/// How often a reader begins again that met a writer: a writer changes two names, and is done.
+const READS_MAX: usize = 5;
+
+/// Where, as whom, since when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The collector, as it was named.
+    pub server: String,
+    /// The name in the collector's certificate, if it is not the address's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_name: Option<String>,
+    /// How the collector calls our team.
+    pub team: String,
+    /// What people call this agent.
+    pub name: String,
+    /// Who we are there.
+    pub agent_id: AgentId,
+    /// When the agent was enrolled, by its own clock.
+    pub enrolled_us: u64,
+    /// When this certificate came, by the agent's own clock.
+    pub received_us: u64,
+    /// Whether the collector's own certificate is of `authorities.pem`.
+    pub collector_is_of_authority: bool,
+}
+
+/// A whole enrolment.
+#[derive(Debug, Clone)]
+pub struct Enrolment {
+    /// Where, as whom, since when.
+    pub record: Record,
+    /// What `certificate_pem` says.
+    pub certificate: Certificate,
+    /// PEM, the agent's own first.
+    pub certificate_pem: String,
+    /// PKCS#8 in PEM.
+    pub key_pem: SecretString,
+    /// PEM.
+    pub authorities_pem: String,
+    /// PEM; `None`: the public authorities.
+    pub ca_pem: Option<String>,
+}
+
+/// Why an enrolment cannot be read or written. No variant carries what was read.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A file or folder.
+    #[error("cannot use {}", path.display())]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Others than the owner can read the key.
+    #[error("the agent's private key can be read by others (mode {mode:o}); run: chmod 600 {}", path.display())]
+    LooseKey {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Something in it is not what it should be.
+    #[error("{} is damaged: {what}; enrol again with `muster agent enroll --force`", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, in words.
+        what: String,
+    },
+}
+
+/// The enrolment of a state directory.
+#[derive(Debug, Clone)]
+pub struct Store {
+    state_dir: PathBuf,
+}
+
+impl Store {
+    /// Of this state directory. Touches nothing.
+    pub fn new(state_dir: impl Into<PathBuf>) -> Self {
+        Self { state_dir: state_dir.into() }
+    }
+
+    /// The folder that holds it.
+    pub fn folder(&self) -> PathBuf {
+        self.state_dir.join(LIVE)
+    }
+
+    /// What is there; `None` when this agent is not enrolled.
+    pub fn load(&self) -> Result<Option<Enrolment>, StoreError> {
+        let mut read = self.read_once();
+        for _ in 1..READS_MAX {
+            match read {
+                // Files of two enrolments: somebody changed them meanwhile.
+                Err(StoreError::Damaged { .. } | StoreError::Io { .. }) => read = self.read_once(),
+                _ => break,
+            }
+        }
+        read
+    }
+
+    /// Makes `new` the enrolment, durably. With `instead_of`, only while the certificate of that serial is still there;
+    /// answers whether it was.
+    pub fn replace(&self, new: &Enrolment, instead_of: Option<&str>) -> Result<bool, StoreError> {
+        make_folder(&self.state_dir)?;
+        let lock_path = self.state_dir.join(LOCK);
+        let lock = File::options().create(true).append(true).open(&lock_path);
+        // Released when the file is closed.
+        let lock = lock.map_err(io_error(&lock_path))?;
+        lock.lock().map_err(io_error(&lock_path))?;
+        if let Some(serial) = instead_of
+            && self.load()?.is_none_or(|held| held.certificate.serial != serial)
+        {
+            return Ok(false);
+        }
+        self.write_new(new)?;
+        self.change_names()?;
+        Ok(true)
+    }
+
+    fn read_once(&self) -> Result<Option<Enrolment>, StoreError> {
+        for name in [LIVE, OLD] {
+            let folder = self.state_dir.join(name);
+            match fs::metadata(&folder) {
+                Ok(_) => return read_folder(&folder).map(Some),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(source) => return Err(StoreError::Io { path: folder, source }),
+            }
+        }
+        Ok(None)
+    }
+
+    fn write_new(&self, new: &Enrolment) -> Result<(), StoreError> {
+        let folder = self.state_dir.join(NEW);
+        remove_folder(&folder)?;
+        make_folder(&folder)?;
+        let record = serde_json::to_vec_pretty(&new.record)
+            .map_err(|error| StoreError::Damaged { path: folder.join(RECORD), what: error.to_string() })?;
+        let mut files = vec![
+            (KEY, new.key_pem.expose_secret().as_bytes()),
+            (CERTIFICATE, new.certificate_pem.as_bytes()),
+            (AUTHORITIES, new.authorities_pem.as_bytes()),
+            (RECORD, record.as_slice()),
+        ];
+        files.extend(new.ca_pem.as_ref().map(|pem| (CA, pem.as_bytes())));
+        for (name, content) in files {
+            let path = folder.join(name);
+            atomic_file::replace(&path, content, Access::Owner).map_err(io_error(&path))?;
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "folders: each change of name is synced before the next")]
+    fn change_names(&self) -> Result<(), StoreError> {
+        let [live, new, old] = [LIVE, NEW, OLD].map(|name| self.state_dir.join(name));
+        let sync = || File::open(&self.state_dir).and_then(|folder| folder.sync_all());
+        if live.exists() {
+            remove_folder(&old)?;
+            fs::rename(&live, &old).and_then(|()| sync()).map_err(io_error(&live))?;
+        }
+        fs::rename(&new, &live).and_then(|()| sync()).map_err(io_error(&live))?;
+        remove_folder(&old)
+    }
+}
+
+fn read_folder(folder: &Path) -> Result<Enrolment, StoreError> {
+    let damaged = |name: &str, what: &dyn ToString| StoreError::Damaged {
+        path: folder.join(name),
+        what: what.to_string(),
+    };
+    let record = read(&folder.join(RECORD), |_| Ok(()))?;
+    let record: Record = serde_json::from_str(&record).map_err(|error| damaged(RECORD, &error))?;
+    let key_path = folder.join(KEY);
+    let key_pem = SecretString::from(read(&key_path, |file| refuse_loose(file, &key_path))?);
+    let certificate_pem = read(&folder.join(CERTIFICATE), |_| Ok(()))?;
+    let certificate = Certificate::from_pem(&certificate_pem)
+        .map_err(|error: CertificateError| damaged(CERTIFICATE, &error))?;
+    let authorities_pem = read(&folder.join(AUTHORITIES), |_| Ok(()))?;
+    let ca_path = folder.join(CA);
+    let ca_pem = ca_path.exists().then(|| read(&ca_path, |_| Ok(()))).transpose()?;
+    match key::public_key_of(key_pem.expose_secret()) {
+        None => return Err(damaged(KEY, &"it holds no private key")),
+        Some(public) if public != certificate.public_key_der => {
+            return Err(damaged(KEY, &"it is not the key of certificate.pem"));
+        }
+        Some(_) => {}
+    }
+    Ok(Enrolment { record, certificate, certificate_pem, key_pem, authorities_pem, ca_pem })
+}
+
+fn read(path: &Path, check: impl Fn(&File) -> Result<(), StoreError>) -> Result<String, StoreError> {
+    let file = File::open(path).map_err(io_error(path))?;
+    check(&file)?;
+    let mut text = String::new();
+    file.take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(io_error(path))?;
+    Ok(text)
+}
+
+fn refuse_loose(file: &File, path: &Path) -> Result<(), StoreError> {
+    match private_file::loose_mode(file).map_err(io_error(path))? {
+        Some(mode) => Err(StoreError::LooseKey { path: path.to_owned(), mode }),
+        None => Ok(()),
+    }
+}
+
+fn make_folder(path: &Path) -> Result<(), StoreError> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path).map_err(io_error(path))
+}
+
+fn remove_folder(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(StoreError::Io { path: path.to_owned(), source: error })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn io_error(path: &Path) -> impl Fn(io::Error) -> StoreError {
+    let path = path.to_owned();
+    move |source| StoreError::Io { path: path.clone(), source }
+}
+
+impl Record {
+    /// When this certificate came, by the agent's own clock.
+    pub fn received(&self) -> WallTime {
+        WallTime(self.received_us)
+    }
+}
