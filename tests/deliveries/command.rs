@@ -310,3 +310,44 @@ fn a_new_delivery_leaves_the_place_of_one_that_did_not_end_unless_forced() {
     assert!(told.contains("20000 rows of runs delivered"), "{told}");
     assert!(!Path::new(place).exists());
 }
+
+#[test]
+fn rows_go_to_a_profile_with_headers_of_a_file_and_to_a_destination_of_the_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let collector = collector_of(&crowded_runs(300));
+    let sink = HttpSink::spawn(|_, _| says(200, ""));
+    let url = sink.url();
+    let file = |name: &str, content: &str| {
+        let path = folder.path().join(name);
+        muster::atomic_file::replace(&path, content.as_bytes(), muster::atomic_file::Access::Owner).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (key, headers) =
+        (file("key", "license-of-the-file"), file("headers", "# more of them\nX-Tenant: red\n"));
+    let flags = ["--url", &url, "--profile", "newrelic", "--api-key-file", &key, "--header-file", &headers];
+    let config = format!(
+        "[[destination]]\nname = \"relic\"\nprofile = \"newrelic\"\nendpoint = {url:?}\ncredential_file = {key:?}\n\
+         headers = {{ \"x-tenant\" = \"red\" }}\n"
+    );
+    let config = file("muster.toml", &config);
+    let named = ["--destination", "relic", "--config", &config];
+    for recipe in [&flags[..], &named] {
+        let before = sink.received().len();
+        let command = export(&collector, folder.path(), &[&["--format", "otlp"], recipe].concat()).output();
+        let told = succeeds(&command.unwrap());
+        assert!(told.contains("300 rows of runs delivered") && !told.contains("license-of"), "{told}");
+        let received = sink.received()[before..].to_vec();
+        let paths: BTreeSet<_> = received.iter().map(|request| request.path.clone()).collect();
+        assert_eq!(paths, ["/v1/logs", "/v1/traces"].map(str::to_owned).into());
+        for request in received {
+            assert_eq!(request.headers["api-key"], "license-of-the-file");
+            assert_eq!(request.headers["x-tenant"], "red");
+        }
+    }
+    let bad = file("bad", "no header at all: is here\nonly words\n");
+    let command =
+        export(&collector, folder.path(), &["--format", "otlp", "--url", &url, "--header-file", &bad]);
+    let output = { command }.output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(!words(&output).contains("only words"), "it may be a secret: {}", words(&output));
+}
