@@ -89,8 +89,8 @@ fn a_full_disk_costs_no_row_and_is_written_to_when_there_is_room() {
     assert_eq!(runs(&collector), 5_000, "what is in no file is read from the journal");
     feed(&collector, 1);
     assert_eq!(runs(&collector), 6_000);
-    let state = collector.get("/api/v1/history").json();
-    assert!(state["problem"].as_str().unwrap().contains("No space left"), "{state}");
+    let state = collector.get("/api/v1/history").text();
+    assert!(state.contains("no room on the disk"), "{state}");
 
     // An export to it leaves nothing either.
     let path = place.join("runs.csv");
@@ -144,7 +144,7 @@ fn a_bucket_that_goes_away_refuses_or_is_not_there_costs_no_row() {
     let output = command.arg(&path).output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{told}");
-    assert!(told.contains("cannot be read"), "{told}");
+    assert!(told.contains("stopped answering"), "{told}");
     assert!(!path.exists());
     proxy.set(Fault::Pass);
     wait_written(&collector);
@@ -158,8 +158,7 @@ fn a_bucket_that_goes_away_refuses_or_is_not_there_costs_no_row() {
         collector.restart();
         feed(&collector, 1);
         wait_failing(&collector, "denied");
-        let state = collector.get("/api/v1/history").json();
-        let problem = state["problem"].as_str().unwrap();
+        let problem = collector.get("/api/v1/history").text();
         assert!(problem.contains("s3://history/places") && !problem.contains(secret), "{problem}");
         collector.options.environment = key("writer-key", "writer-secret");
         collector.restart();
@@ -178,6 +177,6 @@ fn a_bucket_that_goes_away_refuses_or_is_not_there_costs_no_row() {
     feed(&collector, 1);
     let page = collector.wait_page("it to fail", DEADLINE, |page| page.sum("muster_history_up", &[]) == 0.0);
     assert!(page.sum("muster_history_failures_total", &[]) >= 1.0);
-    let state = collector.get("/api/v1/history").json();
-    assert!(state["problem"].as_str().unwrap().contains("s3://nowhere/places"), "{state}");
+    let state = collector.get("/api/v1/history").text();
+    assert!(state.contains("s3://nowhere/places"), "{state}");
 }

@@ -69,7 +69,7 @@ fn files_of_corrupt(collector: &Collector) -> Vec<PathBuf> {
 #[test]
 fn slow_readers_are_cut_off_and_until_then_the_next_is_told_to_come_again() {
     let folder = tempfile::tempdir().unwrap();
-    let config = "[history]\nreader_stall_seconds = 2\n".to_owned();
+    let config = "[history]\nreader_stall_seconds = 8\n".to_owned();
     let collector = Collector::spawn(folder.path(), CollectorOptions { config, ..Default::default() });
     let mut agent = RawAgent::connect(collector.grpc, &Identity::random()).unwrap();
     for _ in 0..20 {
@@ -81,11 +81,11 @@ fn slow_readers_are_cut_off_and_until_then_the_next_is_told_to_come_again() {
         .map(|_| {
             let mut stream = std::net::TcpStream::connect(collector.http).unwrap();
             stream.write_all(asked).unwrap();
-            // It begins, and then nobody takes any more.
-            stream.read_exact(&mut [0; 12]).unwrap();
             stream
         })
         .collect();
+    // They begin, and then nobody takes any more.
+    slow.iter().for_each(|mut stream| stream.read_exact(&mut [0; 12]).unwrap());
     let refused = collector.get("/api/v1/history/runs?limit=1");
     assert_eq!(refused.status, 503, "{}", refused.text());
     assert!(refused.json()["error"].as_str().unwrap().contains("4 queries"), "{}", refused.text());

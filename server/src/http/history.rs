@@ -249,3 +249,17 @@ fn json(page: Vec<u8>) -> Response {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_journal_whose_rest_is_too_long_is_told_to_come_again_and_a_wrong_question_is_not() {
+        let told = |error| Refused::from(Problem::Scan(error));
+        let Refused(status, words) = told(ScanError::TailTooLong { bytes: 300, bytes_max: 200 });
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(words.contains("in no file yet"), "{words}");
+        assert_eq!(told(ScanError::EmptyRange).0, StatusCode::BAD_REQUEST);
+    }
+}
