@@ -129,6 +129,7 @@ impl Agent {
     ) -> Result<Self, StartError> {
         let spool = start::open_spool(&config, &clock).await?;
         let (agent_id, epoch) = (spool.identity().agent_id, spool.identity().epoch);
+        start::check_enrolment(&config, agent_id)?;
         let instance = identity::new_instance()?;
         let aggregate = local::load(&spool, clock.as_ref());
         let (watcher, changes) = Watcher::new();
@@ -149,7 +150,7 @@ impl Agent {
         let mut tasks = JoinSet::new();
         let metrics_address = start::bind_page(&config, &page, &shutdown, &mut tasks).await?;
         let speaker = Speaker { instance, host: machine.host.clone(), user: machine.user.clone() };
-        start::start_uplink(&config, &page, speaker, status, situation, &shutdown, &mut tasks)?;
+        start::start_uplink(&config, &page, speaker, status, situation, &shutdown, &mut tasks);
         let otlp = start::start_otlp(&config, &page, agent_id, &machine, &shutdown, &mut tasks).await?;
         let door = start::open_door(&config, &page, agent_id, &machine, &shutdown, &mut tasks).await;
         let host = config

@@ -163,7 +163,8 @@ fn describe(status: &tonic::Status) -> String {
     match status.code() {
         Code::Unauthenticated => {
             "the collector does not accept our credential; ask for a new token: with muster token create for token_file, or, \
-             if the agent is enrolled, with muster token create --enroll for muster agent enroll --force"
+             if the agent is enrolled, with muster token create --enroll for muster agent enroll --force. An agent that was \
+             revoked can come back with an empty state directory alone"
                 .to_owned()
         }
         Code::Unavailable => format!("the collector is not reachable: {}", status.message()),

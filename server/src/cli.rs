@@ -7,6 +7,7 @@ mod check_config;
 mod collector;
 mod dashboards;
 mod destination;
+mod health;
 mod metrics;
 mod serve;
 mod status;
@@ -41,6 +42,8 @@ enum Command {
     Agent(agent::cli::AgentCommand),
     /// Show the fleet of a running collector: agents, lag, sessions, destinations.
     Status(status::Arguments),
+    /// Ask whether a running collector is well: exit code 0 or 1.
+    Health(health::Arguments),
     /// Print the metrics page of a running collector or agent.
     Metrics(metrics::Arguments),
     /// What happened: export it, sum it up, show the newest.
@@ -59,7 +62,19 @@ enum Command {
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
+        /// The program that is completed.
+        #[arg(long, value_enum, default_value_t = Program::Muster)]
+        program: Program,
     },
+}
+
+/// A program of Muster.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Program {
+    /// Everything.
+    Muster,
+    /// The slim agent.
+    MusterAgent,
 }
 
 /// Why a command failed.
@@ -84,6 +99,7 @@ impl Cli {
             Command::Serve(arguments) => serve::run(arguments),
             Command::Agent(command) => return Ok(agent::cli::execute(command)),
             Command::Status(arguments) => status::run(&arguments),
+            Command::Health(arguments) => health::run(arguments),
             Command::Metrics(arguments) => metrics::run(&arguments),
             Command::Telemetry(arguments) => telemetry::run(arguments),
             Command::Token(arguments) => token::run(arguments),
@@ -91,7 +107,7 @@ impl Cli {
             Command::Dashboards(arguments) => dashboards::run(&arguments),
             Command::Destination(arguments) => destination::run(arguments),
             Command::CheckConfig(arguments) => check_config::run(arguments),
-            Command::Completions { shell } => completions(shell),
+            Command::Completions { shell, program } => completions(shell, program),
         }
         .map(|()| ExitCode::SUCCESS)
     }
@@ -113,10 +129,17 @@ impl Failure {
     }
 }
 
-fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
+fn completions(shell: clap_complete::Shell, program: Program) -> Result<(), Failure> {
     use clap::CommandFactory;
+    let (name, mut command) = match program {
+        Program::Muster => ("muster", Cli::command()),
+        Program::MusterAgent => (
+            "muster-agent",
+            agent::cli::AgentCommand::augment_subcommands(clap::Command::new("muster-agent")),
+        ),
+    };
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "muster", &mut script);
+    clap_complete::generate(shell, &mut command, name, &mut script);
     print(&String::from_utf8_lossy(&script))
 }
 
