@@ -36,6 +36,7 @@ use crate::fleet::Fleet;
 use crate::forward::{ForwardError, Forwarding};
 use crate::history::{HistoryError, HistoryKeeping};
 use crate::ingest::Admission;
+use crate::quota::Quotas;
 use crate::stop::stopped;
 use crate::telemetry::TelemetryError;
 use crate::tls::{Certificate, TlsError};
@@ -78,6 +79,7 @@ struct Adjustable {
     otlp_budget: Arc<Budget>,
     per_ip: Arc<PerIp>,
     admission: Arc<Admission>,
+    quotas: Arc<Quotas>,
     certificate: Option<Arc<Certificate>>,
 }
 

@@ -21,7 +21,15 @@ const SERVER: [&str; 9] = [
     "journal",
 ];
 const TLS: [&str; 2] = ["cert_file", "key_file"];
-const LIMITS: [&str; 10] = [
+const LIMITS: [&str; 18] = [
+    "fleet",
+    "team",
+    "team_bytes_per_second",
+    "team_events_per_second",
+    "team_streams_per_second",
+    "agent_bytes_per_second",
+    "agent_events_per_second",
+    "agent_streams_per_second",
     "connections_max",
     "connections_per_ip_max",
     "http_connections_max",
