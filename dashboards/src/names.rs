@@ -85,6 +85,7 @@ pub const COLLECTOR_FIGURES: &[OwnFigure] = &[
     counter("muster_server_enrolments_total", &["outcome"]),
     counter("muster_server_credentials_refused_total", &["reason"]),
     counter("muster_server_reloads_total", &["result"]),
+    counter("muster_quota_refusals_total", &["team", "reason"]),
     counter("muster_audit_lines_total", &[]),
     counter("muster_audit_dropped_total", &["reason"]),
     counter("muster_server_journal_syncs_total", &[]),

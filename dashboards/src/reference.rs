@@ -79,6 +79,10 @@ const MEANINGS: &[(&str, &str)] = &[
     ("muster_server_enrolments_total", "Requests for certificates of agents by what became of them"),
     ("muster_server_credentials_refused_total", "Credentials that were not accepted"),
     ("muster_server_reloads_total", "Changes of configuration, certificate and tokens while running"),
+    (
+        "muster_quota_refusals_total",
+        "Batches, OTLP requests and streams that a quota refused for a while ([limits](limits.md))",
+    ),
     ("muster_audit_lines_total", "Lines written to the audit log"),
     ("muster_audit_dropped_total", "Entries that could not be written to the audit log"),
     ("muster_server_journal_syncs_total", "Times the journal was synced to disk"),

@@ -126,6 +126,8 @@ pub enum Outcome {
     Slow,
     /// See [`Refusal::Overloaded`].
     Overloaded,
+    /// See [`Refusal::Limited`].
+    Limited,
     /// See [`Refusal::Unavailable`].
     Unavailable,
     /// See [`Refusal::Internal`].
@@ -213,6 +215,7 @@ impl Outcome {
             Err(Refusal::Unsupported(_)) => Self::Unsupported,
             Err(Refusal::Slow) => Self::Slow,
             Err(Refusal::Overloaded { .. }) => Self::Overloaded,
+            Err(Refusal::Limited { .. }) => Self::Limited,
             Err(Refusal::Unavailable { .. }) => Self::Unavailable,
             Err(Refusal::Internal) => Self::Internal,
         }

@@ -24,7 +24,7 @@ use muster::settings::{self, UnknownKey};
 pub use authority::AuthoritySettings;
 use destination::Destination;
 pub use history::{BucketSettings, HistorySettings, PlaceSettings, PlaceSettingsError};
-pub use limits::Limits;
+pub use limits::{Fleet, Limits, Rates, TeamLimits};
 pub(crate) use own_door::refuse_own_doors;
 
 /// Where agents connect unless told otherwise (the port of OTLP/gRPC, which is served there as well).

@@ -81,7 +81,7 @@ label! {
         Fenced = "fenced",
         /// Can never be accepted.
         Rejected = "rejected",
-        /// The journal had no room; the agent sends it again.
+        /// The journal had no room, or a quota is used up; the agent sends it again.
         Throttled = "throttled",
         /// Sent behind a gap or a throttle; the agent sends it again.
         Discarded = "discarded",
@@ -117,6 +117,10 @@ label! {
         StreamsMax = "streams_max",
         /// Too many streams of the team.
         TeamStreamsMax = "team_streams_max",
+        /// Too many new streams of the team a second.
+        TeamQuota = "team_quota",
+        /// Too many new streams of the agent a second.
+        AgentQuota = "agent_quota",
         /// No Hello in time.
         HelloTimeout = "hello_timeout",
         /// Against the protocol.

@@ -6,6 +6,7 @@
 //! it all the same. Only GET and HEAD are known. A connection has bounds in number, in the time to send a request, and in its whole life.
 
 mod api;
+mod audited;
 mod connection;
 mod health;
 mod history;
@@ -99,6 +100,7 @@ pub fn router(pages: Pages) -> Router {
         .route("/api/v1/history/recent", get(history::recent))
         .route("/api/v1/history/{data_set}", get(history::rows))
         .fallback(async || Refused(StatusCode::NOT_FOUND, "no such page".to_owned()))
+        .layer(axum::middleware::from_fn_with_state(shared.clone(), audited::note))
         .with_state(shared)
 }
 

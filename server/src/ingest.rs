@@ -12,13 +12,13 @@
 //! |---|---|
 //! | a credential that is not accepted | UNAUTHENTICATED, without a reason |
 //! | a hello of another agent than the certificate's | PERMISSION_DENIED |
-//! | too many streams | Goodbye with a time to come back, RESOURCE_EXHAUSTED |
+//! | too many streams, or too many new ones a second | Goodbye with a time to come back, RESOURCE_EXHAUSTED |
 //! | no Hello within 10 s, silence of 60 s | DEADLINE_EXCEEDED |
 //! | a message over the limit, compressed or not | RESOURCE_EXHAUSTED before it is read |
 //! | the same agent again, same process | the old stream ends |
 //! | the same agent again, another process | the old stream is probed; if it lives, the new one is FENCED |
 //! | a batch that can never be right | REJECTED |
-//! | journal full, disk full | Throttle |
+//! | journal full, disk full, a quota of team or agent used up | Throttle |
 //! | journal poisoned | UNAVAILABLE, and the collector stops |
 
 mod admission;
@@ -33,6 +33,7 @@ mod tests;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use journal::stream::StreamLog;
 use muster::clock::Clock;
@@ -50,6 +51,7 @@ use crate::aggregate::View;
 use crate::authority::PeerCertificate;
 use crate::credentials::{Credentials, Presented};
 use crate::figures::{Figures, StreamEnd};
+use crate::quota::{Quotas, Wanted};
 
 /// Messages between a session and its connection: a window of verdicts and a few others.
 const OUTBOX_MESSAGES: usize = muster::limits::BATCHES_IN_FLIGHT_MAX as usize + 16;
@@ -68,6 +70,8 @@ pub struct Shared {
     pub credentials: Arc<Credentials>,
     /// How many may speak.
     pub admission: Arc<Admission>,
+    /// How much they may send.
+    pub quotas: Arc<Quotas>,
     /// Which agents speak.
     pub registry: Arc<Registry>,
     /// Where is noted that they are there, and what they say of themselves.
@@ -111,6 +115,12 @@ impl Collector for Ingest {
             Status::unauthenticated(refused.to_string())
         })?;
         let (outbox, messages) = mpsc::channel(OUTBOX_MESSAGES);
+        let stream = Wanted { streams: 1, ..Wanted::default() };
+        if let Err(used_up) = shared.quotas.take(&caller.team, None, stream) {
+            let (end, words) = (StreamEnd::TeamQuota, used_up.to_string());
+            refuse(&shared, end, used_up.retry_after, words, &outbox);
+            return Ok(Response::new(ReceiverStream::new(messages)));
+        }
         match shared.admission.enter(&caller.team) {
             Ok(place) => {
                 let inbound = request.into_inner();
@@ -121,7 +131,13 @@ impl Collector for Ingest {
                     drop(place);
                 });
             }
-            Err(full) => refuse(&shared, full, &outbox),
+            Err(full) => {
+                let end = match full {
+                    admission::Full::Streams => StreamEnd::StreamsMax,
+                    admission::Full::TeamStreams => StreamEnd::TeamStreamsMax,
+                };
+                refuse(&shared, end, session::ADMISSION_RETRY, full.to_string(), &outbox);
+            }
         }
         Ok(Response::new(ReceiverStream::new(messages)))
     }
@@ -146,18 +162,16 @@ pub(crate) fn tell_poisoned(poisoned: &watch::Sender<Option<String>>, error: &dy
 /// Tells a stream that there is no room when to come back.
 fn refuse(
     shared: &Shared,
-    full: admission::Full,
+    end: StreamEnd,
+    retry_after: Duration,
+    reason: String,
     outbox: &mpsc::Sender<Result<v1::CollectorMessage, Status>>,
 ) {
-    let end = match full {
-        admission::Full::Streams => StreamEnd::StreamsMax,
-        admission::Full::TeamStreams => StreamEnd::TeamStreamsMax,
-    };
     shared.figures.streams_ended.add(end, 1);
-    let retry_after_ms = session::spread(session::ADMISSION_RETRY);
-    let goodbye = v1::Goodbye { retry_after_ms, reason: full.to_string() };
+    let retry_after_ms = session::spread(retry_after);
+    let goodbye = v1::Goodbye { retry_after_ms, reason: reason.clone() };
     let message = v1::CollectorMessage { kind: Some(v1::collector_message::Kind::Goodbye(goodbye)) };
     // The channel is new and has room for both.
     let _ = outbox.try_send(Ok(message));
-    let _ = outbox.try_send(Err(Status::resource_exhausted(full.to_string())));
+    let _ = outbox.try_send(Err(Status::resource_exhausted(reason)));
 }

@@ -10,6 +10,7 @@
 //! | a larger one | parts in groups ([`GROUP_BYTES_MAX`]): after a crash a group is there or is not |
 //! | an item that fits into no record | rejected, counted, told as partial success; the rest is taken |
 //! | a request that this collector forwarded itself | invalid: it is dropped where it came from, and goes round no more |
+//! | a quota of the team is used up | limited (RESOURCE_EXHAUSTED, 429): the client comes again when it is told |
 //! | journal full, disk full | overloaded: the client comes again |
 //! | journal poisoned | unavailable, and the collector stops |
 //!
@@ -36,6 +37,7 @@ use crate::credentials::{Caller, Credentials, Presented};
 use crate::figures::Figures;
 use crate::forward::Forwarder;
 use crate::ingest::spread;
+use crate::quota::{Quotas, Wanted};
 
 /// Both of OTLP's protocols before the collector's journal.
 pub type OtlpDoor = Door<OtlpIntake>;
@@ -47,6 +49,8 @@ pub struct Shared {
     pub log: Arc<dyn StreamLog>,
     /// Who may send.
     pub credentials: Arc<Credentials>,
+    /// What teams may send.
+    pub quotas: Arc<Quotas>,
     /// The bytes that requests may hold.
     pub budget: Arc<Budget>,
     /// Counters.
@@ -95,6 +99,12 @@ impl Intake for OtlpIntake {
     }
 
     async fn take(&self, caller: &Caller, payload: Payload) -> Result<Accepted, Refusal> {
+        let (bytes, events) = (payload.request.len() as u64, payload.tally.items);
+        let wanted = Wanted { bytes, events, streams: 0 };
+        self.shared.quotas.take(&caller.team, None, wanted).map_err(|used_up| Refusal::Limited {
+            quota: used_up.reason.words(),
+            retry_after: later(used_up.retry_after),
+        })?;
         store::store(&self.shared, &caller.team, payload).await
     }
 

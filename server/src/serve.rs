@@ -37,6 +37,7 @@ use crate::fleet::Fleet;
 use crate::forward::{ForwardError, Forwarding};
 use crate::history::{HistoryError, HistoryKeeping};
 use crate::ingest::Admission;
+use crate::quota::Quotas;
 use crate::readiness::Pulse;
 use crate::stop::stopped;
 use crate::telemetry::TelemetryError;
@@ -80,6 +81,7 @@ struct Adjustable {
     otlp_budget: Arc<Budget>,
     per_ip: Arc<PerIp>,
     admission: Arc<Admission>,
+    quotas: Arc<Quotas>,
     certificate: Option<Arc<Certificate>>,
 }
 

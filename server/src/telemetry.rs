@@ -18,6 +18,7 @@ use opentelemetry_sdk::metrics::{Instrument, SdkMeterProvider, Stream};
 use prometheus::{Registry, TextEncoder};
 
 use crate::config::destination::DESTINATIONS_MAX;
+use crate::quota::TEAMS_COUNTED_MAX;
 
 pub use destinations::observe_destinations;
 pub use history::observe_history;
@@ -34,6 +35,10 @@ const SERIES_MAX: usize = 64;
 /// What the figures of destinations begin with, and most series of one of these: destinations, signals and reasons.
 const DESTINATION_PREFIX: &str = "muster_destination";
 const DESTINATION_SERIES_MAX: usize = DESTINATIONS_MAX * 3 * 20;
+
+/// What the figures of quotas begin with, and most series: each counted team with its six reasons, and the others.
+const QUOTA_PREFIX: &str = "muster_quota";
+const QUOTA_SERIES_MAX: usize = (TEAMS_COUNTED_MAX + 2) * 6;
 
 /// Where the collector's own figures are gathered.
 #[derive(Debug)]
@@ -65,8 +70,11 @@ impl Telemetry {
             .build()
             .map_err(|error| TelemetryError::Metrics(error.to_string()))?;
         let few_series = |instrument: &Instrument| {
-            let is_of_destinations = instrument.name().starts_with(DESTINATION_PREFIX);
-            let max = if is_of_destinations { DESTINATION_SERIES_MAX } else { SERIES_MAX };
+            let max = match instrument.name() {
+                name if name.starts_with(DESTINATION_PREFIX) => DESTINATION_SERIES_MAX,
+                name if name.starts_with(QUOTA_PREFIX) => QUOTA_SERIES_MAX,
+                _ => SERIES_MAX,
+            };
             Stream::builder().with_cardinality_limit(max).build().ok()
         };
         let builder = SdkMeterProvider::builder().with_reader(exporter).with_view(few_series);

@@ -37,7 +37,7 @@ impl Refusal {
         match self {
             Self::Unauthenticated => Code::Unauthenticated,
             Self::Invalid(_) => Code::InvalidArgument,
-            Self::TooLarge { .. } => Code::ResourceExhausted,
+            Self::TooLarge { .. } | Self::Limited { .. } => Code::ResourceExhausted,
             Self::Unsupported(_) => Code::Unimplemented,
             Self::Slow => Code::DeadlineExceeded,
             Self::Overloaded { .. } | Self::Unavailable { .. } => Code::Unavailable,
@@ -48,7 +48,9 @@ impl Refusal {
     /// When the same request may come again, if it may.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Overloaded { retry_after } | Self::Unavailable { retry_after } => Some(*retry_after),
+            Self::Overloaded { retry_after }
+            | Self::Limited { retry_after, .. }
+            | Self::Unavailable { retry_after } => Some(*retry_after),
             Self::Slow => Some(SLOW_RETRY),
             _ => None,
         }

@@ -125,6 +125,7 @@ fn refused(refusal: &Refusal, form: Option<Form>) -> Response<Body> {
         Refusal::Invalid(_) => StatusCode::BAD_REQUEST,
         Refusal::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         Refusal::Unsupported(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Refusal::Limited { .. } => StatusCode::TOO_MANY_REQUESTS,
         // Not 408: OTLP's clients give up on it.
         Refusal::Slow | Refusal::Overloaded { .. } | Refusal::Unavailable { .. } => {
             StatusCode::SERVICE_UNAVAILABLE

@@ -29,6 +29,14 @@ pub enum Refusal {
         /// When there may be.
         retry_after: Duration,
     },
+    /// Its sender sends more than it may.
+    #[error("{quota} is used up for now; retry later")]
+    Limited {
+        /// Which quota, in words.
+        quota: &'static str,
+        /// When there is room in it again.
+        retry_after: Duration,
+    },
     /// Nothing can be taken now.
     #[error("nothing can be stored now; retry later")]
     Unavailable {

@@ -246,14 +246,16 @@ async fn what_was_rejected_is_counted_in_the_answer_of_each_protocol() {
 
 #[tokio::test]
 async fn overload_says_when_to_come_back_in_each_protocol() {
+    let retry_after = Duration::from_millis(1500);
     let refusals = [
-        Refusal::Overloaded { retry_after: Duration::from_millis(1500) },
-        Refusal::Unavailable { retry_after: Duration::from_millis(1500) },
+        (Refusal::Overloaded { retry_after }, tonic::Code::Unavailable, 503),
+        (Refusal::Unavailable { retry_after }, tonic::Code::Unavailable, 503),
+        (Refusal::Limited { quota: "the team's quota", retry_after }, tonic::Code::ResourceExhausted, 429),
     ];
-    for refusal in refusals {
+    for (refusal, code, http_status) in refusals {
         let bench = bench_with(Err(refusal), 1 << 20);
         let called = bench.grpc(frame(false, &logs(1))).await;
-        assert_eq!(called.code, tonic::Code::Unavailable as i32);
+        assert_eq!(called.code, code as i32);
         let status = called.status.expect("details");
         assert_eq!(
             (status.code as i32, status.retry_after),
@@ -264,7 +266,7 @@ async fn overload_says_when_to_come_back_in_each_protocol() {
             (JSON, br#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{}]}]}]}"#.to_vec()),
         ] {
             let response = bench.post(kind, &[], body).await;
-            assert_eq!(response.status(), 503);
+            assert_eq!(response.status(), http_status);
             assert_eq!(response.headers()["retry-after"], "2", "in whole seconds, not too early");
             assert_eq!(response.headers()["content-type"], kind);
         }

@@ -23,7 +23,15 @@ const SERVER: [&str; 11] = [
     "limits",
     "journal",
 ];
-const LIMITS: [&str; 10] = [
+const LIMITS: [&str; 18] = [
+    "fleet",
+    "team",
+    "team_bytes_per_second",
+    "team_events_per_second",
+    "team_streams_per_second",
+    "agent_bytes_per_second",
+    "agent_events_per_second",
+    "agent_streams_per_second",
     "connections_max",
     "connections_per_ip_max",
     "http_connections_max",

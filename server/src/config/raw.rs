@@ -9,9 +9,9 @@ use muster::settings;
 use super::authority::{RawAuthority, RawTls};
 use super::destination;
 use super::history::RawHistory;
-use super::limits::{COUNT_RANGE, OTLP_MEMORY_BYTES_RANGE, OTLP_REQUEST_BYTES_RANGE, SNAPSHOT_SECONDS_RANGE};
+use super::limits::RawLimits;
 use super::{
-    Config, ConfigError, GRPC_LISTEN_DEFAULT, HTTP_LISTEN_DEFAULT, JournalSettings, Limits,
+    Config, ConfigError, GRPC_LISTEN_DEFAULT, HTTP_LISTEN_DEFAULT, JournalSettings,
     OTLP_HTTP_LISTEN_DEFAULT, OtherSections, Overrides,
 };
 
@@ -54,21 +54,6 @@ struct Server {
     authority: RawAuthority,
     limits: RawLimits,
     journal: Journal,
-}
-
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(default)]
-struct RawLimits {
-    connections_max: Option<usize>,
-    connections_per_ip_max: Option<usize>,
-    http_connections_max: Option<usize>,
-    streams_max: Option<usize>,
-    streams_per_team_max: Option<usize>,
-    series_per_family_max: Option<usize>,
-    snapshot_interval_seconds: Option<u64>,
-    otlp_connections_max: Option<usize>,
-    otlp_request_bytes_max: Option<usize>,
-    otlp_memory_bytes_max: Option<usize>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -137,64 +122,6 @@ fn is_required(http_credentials: Option<&str>) -> Result<bool, ConfigError> {
             );
             Err(ConfigError::Invalid { setting: "server.http_credentials", problem })
         }
-    }
-}
-
-impl RawLimits {
-    fn validate(self) -> Result<Limits, ConfigError> {
-        let default = Limits::default();
-        let count = |setting, value: Option<usize>, default| within(setting, value, default, &COUNT_RANGE);
-        Ok(Limits {
-            connections_max: count(
-                "server.limits.connections_max",
-                self.connections_max,
-                default.connections_max,
-            )?,
-            connections_per_ip_max: count(
-                "server.limits.connections_per_ip_max",
-                self.connections_per_ip_max,
-                default.connections_per_ip_max,
-            )?,
-            http_connections_max: count(
-                "server.limits.http_connections_max",
-                self.http_connections_max,
-                default.http_connections_max,
-            )?,
-            streams_max: count("server.limits.streams_max", self.streams_max, default.streams_max)?,
-            streams_per_team_max: count(
-                "server.limits.streams_per_team_max",
-                self.streams_per_team_max,
-                default.streams_per_team_max,
-            )?,
-            series_per_family_max: count(
-                "server.limits.series_per_family_max",
-                self.series_per_family_max,
-                default.series_per_family_max,
-            )?,
-            snapshot_interval: Duration::from_secs(within(
-                "server.limits.snapshot_interval_seconds",
-                self.snapshot_interval_seconds,
-                default.snapshot_interval.as_secs(),
-                &SNAPSHOT_SECONDS_RANGE,
-            )?),
-            otlp_connections_max: count(
-                "server.limits.otlp_connections_max",
-                self.otlp_connections_max,
-                default.otlp_connections_max,
-            )?,
-            otlp_request_bytes_max: within(
-                "server.limits.otlp_request_bytes_max",
-                self.otlp_request_bytes_max,
-                default.otlp_request_bytes_max,
-                &OTLP_REQUEST_BYTES_RANGE,
-            )?,
-            otlp_memory_bytes_max: within(
-                "server.limits.otlp_memory_bytes_max",
-                self.otlp_memory_bytes_max,
-                default.otlp_memory_bytes_max,
-                &OTLP_MEMORY_BYTES_RANGE,
-            )?,
-        })
     }
 }
 

@@ -55,6 +55,7 @@ impl Label for Outcome {
         Outcome::Unsupported,
         Outcome::Slow,
         Outcome::Overloaded,
+        Outcome::Limited,
         Outcome::Unavailable,
         Outcome::Internal,
     ];
@@ -69,6 +70,7 @@ impl Label for Outcome {
             Outcome::Unsupported => "unsupported",
             Outcome::Slow => "slow",
             Outcome::Overloaded => "overloaded",
+            Outcome::Limited => "limited",
             Outcome::Unavailable => "unavailable",
             Outcome::Internal => "internal",
         }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use muster::ids::Team;
 use parking_lot::Mutex;
 
+use crate::config::Limits;
+
 /// A bound on streams.
 #[derive(Debug)]
 pub struct Admission {
@@ -16,6 +18,8 @@ pub struct Admission {
 struct State {
     streams_max: usize,
     streams_per_team_max: usize,
+    /// Teams with a bound of their own.
+    own_max: HashMap<Team, usize>,
     streams: usize,
     /// Holds teams with open streams alone.
     teams: HashMap<Team, usize>,
@@ -39,15 +43,22 @@ pub(super) enum Full {
 
 impl Admission {
     /// Bounds in all and a team.
-    pub fn new(streams_max: usize, streams_per_team_max: usize) -> Arc<Self> {
-        let state = State { streams_max, streams_per_team_max, streams: 0, teams: HashMap::new() };
+    pub fn new(limits: &Limits) -> Arc<Self> {
+        let state = State {
+            streams_max: limits.streams_max,
+            streams_per_team_max: limits.streams_per_team_max,
+            own_max: own_max(limits),
+            streams: 0,
+            teams: HashMap::new(),
+        };
         Arc::new(Self { state: Mutex::new(state) })
     }
 
     /// Changes the bounds; a lower one ends no stream.
-    pub fn set_max(&self, streams_max: usize, streams_per_team_max: usize) {
+    pub fn set_max(&self, limits: &Limits) {
         let mut state = self.state.lock();
-        (state.streams_max, state.streams_per_team_max) = (streams_max, streams_per_team_max);
+        (state.streams_max, state.streams_per_team_max) = (limits.streams_max, limits.streams_per_team_max);
+        state.own_max = own_max(limits);
     }
 
     pub(super) fn enter(self: &Arc<Self>, team: &Team) -> Result<Place, Full> {
@@ -56,7 +67,7 @@ impl Admission {
             return Err(Full::Streams);
         }
         let of_team = state.teams.get(team).copied().unwrap_or(0);
-        if of_team >= state.streams_per_team_max {
+        if of_team >= state.own_max.get(team).copied().unwrap_or(state.streams_per_team_max) {
             return Err(Full::TeamStreams);
         }
         state.streams += 1;
@@ -78,13 +89,19 @@ impl Drop for Place {
     }
 }
 
+fn own_max(limits: &Limits) -> HashMap<Team, usize> {
+    let own = limits.teams.iter().filter_map(|(team, own)| Some((team.clone(), own.streams_max?)));
+    own.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn one_team_cannot_take_the_place_of_all() {
-        let admission = Admission::new(3, 2);
+        let limits = Limits { streams_max: 3, streams_per_team_max: 2, ..Limits::default() };
+        let admission = Admission::new(&limits);
         let (red, blue): (Team, Team) = ("red".parse().expect("team"), "blue".parse().expect("team"));
         let places = [admission.enter(&red), admission.enter(&red)];
         assert!(matches!(admission.enter(&red), Err(Full::TeamStreams)));
@@ -92,5 +109,18 @@ mod tests {
         assert!(matches!(admission.enter(&blue), Err(Full::Streams)));
         drop((places, last));
         assert!(admission.state.lock().teams.is_empty());
+    }
+
+    #[test]
+    fn a_team_may_have_a_bound_of_its_own() {
+        let (red, blue): (Team, Team) = ("red".parse().expect("team"), "blue".parse().expect("team"));
+        let own = crate::config::TeamLimits { streams_max: Some(1), ..Default::default() };
+        let mut limits = Limits::default();
+        limits.teams.insert(red.clone(), own);
+        let admission = Admission::new(&Limits::default());
+        admission.set_max(&limits);
+        let _place = admission.enter(&red).expect("room");
+        assert!(matches!(admission.enter(&red), Err(Full::TeamStreams)));
+        let _places = [admission.enter(&blue).expect("room"), admission.enter(&blue).expect("room")];
     }
 }

@@ -22,6 +22,7 @@ use super::session::{self, Outbox, Session};
 use crate::audit::{Entry, What, Who};
 use crate::credentials::Caller;
 use crate::figures::{BatchOutcome, StreamEnd};
+use crate::quota::Wanted;
 use crate::telemetry;
 
 /// From the request to its first message.
@@ -73,6 +74,15 @@ pub(super) async fn begin(
         }
         let status = Status::permission_denied("the certificate is of another agent");
         return outbox.end(&shared, StreamEnd::Identity, status).await;
+    }
+    let stream = Wanted { streams: 1, ..Wanted::default() };
+    if let Err(used_up) = shared.quotas.take_agent(&key.team, key.agent, stream) {
+        let retry_after_ms = session::spread(used_up.retry_after);
+        let goodbye = v1::Goodbye { retry_after_ms, reason: used_up.to_string() };
+        // A peer that has gone learns it when it comes back.
+        let _ = outbox.send(Down::Goodbye(goodbye)).await;
+        let status = Status::resource_exhausted(used_up.to_string());
+        return outbox.end(&shared, StreamEnd::AgentQuota, status).await;
     }
     let Ok(claim) = shared.registry.claim(&key, Instance(hello.instance)).await else {
         return fence(&shared, &key, peer, &outbox).await;

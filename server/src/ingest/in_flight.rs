@@ -10,6 +10,8 @@ use muster::clock::Monotonic;
 use muster::ids::SeqRange;
 use muster::limits::BATCHES_IN_FLIGHT_MAX;
 
+use crate::quota::UsedUp;
+
 /// A batch that waits for its answer.
 #[derive(Debug)]
 pub(super) struct Taken {
@@ -29,6 +31,8 @@ pub(super) enum Answer {
     Log(Appending),
     /// It is known: the log refused it.
     Refused(StreamError),
+    /// It is known: a quota is used up.
+    Limited(UsedUp),
     /// It is known: this batch can never be accepted.
     Rejected(String),
 }
@@ -38,6 +42,7 @@ pub(super) enum Answer {
 pub(super) enum Fate {
     Outcome(Outcome),
     Refused(StreamError),
+    Limited(UsedUp),
     Rejected(String),
 }
 
@@ -81,6 +86,7 @@ impl InFlight {
                     Poll::Ready(Err(error)) => Fate::Refused(error),
                 },
                 Answer::Refused(error) => Fate::Refused(error.clone()),
+                Answer::Limited(used_up) => Fate::Limited(*used_up),
                 Answer::Rejected(reason) => Fate::Rejected(std::mem::take(reason)),
             };
             match self.taken.pop_front() {

@@ -23,6 +23,7 @@ use super::judge::{Judgement, judge};
 use super::registry::{Claim, Command};
 use crate::credentials::Caller;
 use crate::figures::{BatchOutcome, StreamEnd};
+use crate::quota::Wanted;
 
 /// An agent that says nothing for four heartbeats has gone.
 const SILENCE_MAX: Duration = Duration::from_millis(4 * HEARTBEAT_INTERVAL_MS as u64);
@@ -206,10 +207,21 @@ impl Session {
         }
         let (first_seq, last_seq, bytes) = (batch.first_seq, batch.last_seq, batch.batch.len());
         let answer = match judge(batch) {
-            Judgement::Good(sealed) => match self.shared.log.append(&self.key, sealed) {
-                Ok(appending) => Answer::Log(appending),
-                Err(error) => Answer::Refused(error),
-            },
+            Judgement::Good(sealed) => {
+                let (first, last) = (sealed.seqs.first().0, sealed.seqs.last().0);
+                let wanted = Wanted { bytes: bytes as u64, events: last - first + 1, streams: 0 };
+                match self.shared.quotas.take(&self.key.team, Some(self.key.agent), wanted) {
+                    Ok(()) => match self.shared.log.append(&self.key, sealed) {
+                        Ok(appending) => Answer::Log(appending),
+                        Err(error) => Answer::Refused(error),
+                    },
+                    Err(used_up) => {
+                        // What is behind it comes again with it, so it is not looked at.
+                        self.resume_at = Some(first_seq);
+                        Answer::Limited(used_up)
+                    }
+                }
+            }
             Judgement::Damaged => self.on_damage(last_seq)?,
             Judgement::Never(reason) => Answer::Rejected(reason),
         };
@@ -261,6 +273,7 @@ impl Session {
             }
             Fate::Rejected(reason) => self.reject(&taken, reason).await,
             Fate::Refused(error) => self.refuse(&taken, error).await,
+            Fate::Limited(used_up) => self.throttle(&taken, used_up.retry_after, used_up.to_string()).await,
         }
     }
 
@@ -281,9 +294,14 @@ impl Session {
                 return Err(End::Us(StreamEnd::Unavailable, status));
             }
         };
+        self.throttle(taken, retry, error.to_string()).await
+    }
+
+    /// The agent sends this batch and those behind it again, later.
+    async fn throttle(&mut self, taken: &Taken, retry: Duration, reason: String) -> Flow {
         self.shared.figures.batches.add(BatchOutcome::Throttled, 1);
         self.go_back_to(taken.first_seq);
-        let throttle = v1::Throttle { retry_after_ms: spread(retry), reason: error.to_string() };
+        let throttle = v1::Throttle { retry_after_ms: spread(retry), reason };
         Ok(self.outbox.send(Down::Throttle(throttle)).await?)
     }
 

@@ -81,9 +81,11 @@ async fn welcomed() -> Bench {
     let (stop, stopping) = watch::channel(false);
     let (poison, poisoned) = watch::channel(None);
     let credentials = Credentials::open(dir.path(), true, figures.clone()).expect("no tokens");
+    let quotas = Quotas::new(&crate::config::Limits::default(), clock.clone());
     let otlp = otlp_door::Shared {
         log: log.clone(),
         credentials: credentials.clone(),
+        quotas: quotas.clone(),
         budget: Budget::new(1 << 20),
         figures: figures.clone(),
         forwarder: Forwarder::of([7; 16]),
@@ -100,7 +102,8 @@ async fn welcomed() -> Bench {
     let ingest = Ingest::new(Shared {
         log: log.clone(),
         credentials,
-        admission: Admission::new(10, 10),
+        quotas: quotas.clone(),
+        admission: Admission::new(&crate::config::Limits::default()),
         registry: Registry::new(),
         view: View::detached(),
         figures: figures.clone(),

@@ -63,6 +63,7 @@ fn bench() -> Bench {
     let shared = Shared {
         log: log.clone(),
         credentials: Credentials::open(dir.path(), true, figures.clone()).expect("no tokens"),
+        quotas: Quotas::new(&crate::config::Limits::default(), Arc::new(SystemClock::new())),
         budget: Budget::new(256 << 20),
         figures,
         forwarder: Forwarder::of([7; 16]),

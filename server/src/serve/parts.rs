@@ -30,6 +30,7 @@ use crate::http::{self, Pages};
 use crate::ingest::connection::{self, Routes};
 use crate::ingest::{Admission, Ingest, Registry, Shared};
 use crate::otlp_door::{self, OtlpDoor, OtlpIntake};
+use crate::quota::Quotas;
 use crate::telemetry::{self, Observed, Telemetry};
 use crate::tls::Certificate;
 
@@ -83,12 +84,13 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
     let destinations = config.destinations.clone();
     let forwarding = blocking(move || Ok(Forwarding::start(&destinations, &forwarded)?)).await?;
     let history = HistoryKeeping::start(&config.history, &journal, &log, clock.clone())?;
-    let adjustable = adjustable(&config, certificate);
+    let adjustable = adjustable(&config, certificate, clock.clone());
     let observed = Observed {
         figures: figures.clone(),
         journal: journal.clone(),
         view: folding.view.clone(),
         otlp_budget: adjustable.otlp_budget.clone(),
+        quotas: adjustable.quotas.clone(),
     };
     telemetry::observe(&telemetry.meter(), &observed);
     telemetry::observe_destinations(&telemetry.meter(), forwarding.observed.clone());
@@ -102,6 +104,7 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
         log: log.clone(),
         credentials: credentials.clone(),
         budget: adjustable.otlp_budget.clone(),
+        quotas: adjustable.quotas.clone(),
         figures: figures.clone(),
         forwarder: Forwarder::of(journal.id()),
         poisoned: poison.clone(),
@@ -110,6 +113,7 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
         log,
         credentials: credentials.clone(),
         admission: adjustable.admission.clone(),
+        quotas: adjustable.quotas.clone(),
         registry: Registry::new(),
         view: folding.view.clone(),
         figures: figures.clone(),
@@ -299,7 +303,7 @@ async fn open_certificate(
     certificate.await.map(Some)
 }
 
-fn adjustable(config: &Config, certificate: Option<Arc<Certificate>>) -> Adjustable {
+fn adjustable(config: &Config, certificate: Option<Arc<Certificate>>, clock: Arc<dyn Clock>) -> Adjustable {
     let limits = &config.limits;
     let (grpc_max, otlp_max) = connections_max(limits);
     Adjustable {
@@ -308,7 +312,8 @@ fn adjustable(config: &Config, certificate: Option<Arc<Certificate>>) -> Adjusta
         otlp_permits: Permits::new(otlp_max),
         otlp_budget: Budget::new(limits.otlp_memory_bytes_max),
         per_ip: PerIp::new(limits.connections_per_ip_max),
-        admission: Admission::new(limits.streams_max, limits.streams_per_team_max),
+        admission: Admission::new(limits),
+        quotas: Quotas::new(limits, clock),
         certificate,
     }
 }

@@ -27,7 +27,8 @@ pub(super) fn apply(server: &mut Server, config: Config) -> Result<ReloadReport,
     adjustable.otlp_budget.set_max(limits.otlp_memory_bytes_max);
     adjustable.http_permits.set_max(limits.http_connections_max);
     adjustable.per_ip.set_max(limits.connections_per_ip_max);
-    adjustable.admission.set_max(limits.streams_max, limits.streams_per_team_max);
+    adjustable.admission.set_max(limits);
+    adjustable.quotas.set(limits);
     let report = ReloadReport { restart_needed: restart_needed(&server.config, &config) };
     server.figures.reloads.add(Reload::ConfigApplied, 1);
     let restart_needed =

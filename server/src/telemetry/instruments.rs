@@ -9,6 +9,7 @@ use opentelemetry::metrics::Meter;
 
 use crate::aggregate::View;
 use crate::figures::{Counts, Door, Figures, Label, Level};
+use crate::quota::Quotas;
 
 /// What is observed.
 #[derive(Debug, Clone)]
@@ -21,6 +22,8 @@ pub struct Observed {
     pub view: Arc<View>,
     /// The bytes that OTLP requests hold.
     pub otlp_budget: Arc<Budget>,
+    /// What teams and agents may send.
+    pub quotas: Arc<Quotas>,
 }
 
 /// Registers all instruments with `meter`.
@@ -30,6 +33,7 @@ pub fn observe(meter: &Meter, observed: &Observed) {
     journal(meter, &observed.journal);
     aggregate(meter, observed);
     otlp(meter, observed);
+    quotas(meter, observed.quotas.clone());
 }
 
 /// Name, help, and where the number is.
@@ -187,6 +191,17 @@ fn otlp(meter: &Meter, observed: &Observed) {
     gauge(meter, "muster_otlp_memory_bytes", "Bytes that OTLP requests under way hold", move || {
         i64::try_from(budget.bytes_taken()).unwrap_or(i64::MAX)
     });
+}
+
+fn quotas(meter: &Meter, quotas: Arc<Quotas>) {
+    let help = "Batches, OTLP requests and streams that a quota refused for a while";
+    let instrument = meter.u64_observable_counter("muster_quota_refusals").with_description(help);
+    let callback = instrument.with_callback(move |observer| {
+        for (team, reason, count) in quotas.refusals() {
+            observer.observe(count, &[KeyValue::new("team", team), KeyValue::new("reason", reason)]);
+        }
+    });
+    callback.build();
 }
 
 fn counts<L: Label + Send + Sync>(
