@@ -63,21 +63,9 @@ enum Command {
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
-        /// The program that is completed.
-        #[arg(long, value_enum, default_value_t = Program::Muster)]
-        program: Program,
     },
     /// Print the man page, or write those of all commands.
     Man(agent::cli::man::ManArgs),
-}
-
-/// A program of Muster.
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum Program {
-    /// Everything.
-    Muster,
-    /// The slim agent.
-    MusterAgent,
 }
 
 /// Why a command failed.
@@ -110,7 +98,7 @@ impl Cli {
             Command::Dashboards(arguments) => dashboards::run(&arguments),
             Command::Destination(arguments) => destination::run(arguments),
             Command::CheckConfig(arguments) => check_config::run(arguments),
-            Command::Completions { shell, program } => completions(shell, program),
+            Command::Completions { shell } => completions(shell),
             Command::Man(arguments) => man::run(&arguments),
         }
         .map(|()| ExitCode::SUCCESS)
@@ -133,14 +121,10 @@ impl Failure {
     }
 }
 
-fn completions(shell: clap_complete::Shell, program: Program) -> Result<(), Failure> {
+fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
     use clap::CommandFactory;
-    let (name, mut command) = match program {
-        Program::Muster => ("muster", Cli::command()),
-        Program::MusterAgent => ("muster-agent", agent::cli::slim::Cli::command()),
-    };
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut command, name, &mut script);
+    clap_complete::generate(shell, &mut Cli::command(), "muster", &mut script);
     print(&String::from_utf8_lossy(&script))
 }
 
