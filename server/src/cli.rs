@@ -62,19 +62,7 @@ enum Command {
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
-        /// The program that is completed.
-        #[arg(long, value_enum, default_value_t = Program::Muster)]
-        program: Program,
     },
-}
-
-/// A program of Muster.
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum Program {
-    /// Everything.
-    Muster,
-    /// The slim agent.
-    MusterAgent,
 }
 
 /// Why a command failed.
@@ -107,7 +95,7 @@ impl Cli {
             Command::Dashboards(arguments) => dashboards::run(&arguments),
             Command::Destination(arguments) => destination::run(arguments),
             Command::CheckConfig(arguments) => check_config::run(arguments),
-            Command::Completions { shell, program } => completions(shell, program),
+            Command::Completions { shell } => completions(shell),
         }
         .map(|()| ExitCode::SUCCESS)
     }
@@ -129,17 +117,10 @@ impl Failure {
     }
 }
 
-fn completions(shell: clap_complete::Shell, program: Program) -> Result<(), Failure> {
+fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
     use clap::CommandFactory;
-    let (name, mut command) = match program {
-        Program::Muster => ("muster", Cli::command()),
-        Program::MusterAgent => (
-            "muster-agent",
-            agent::cli::AgentCommand::augment_subcommands(clap::Command::new("muster-agent")),
-        ),
-    };
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut command, name, &mut script);
+    clap_complete::generate(shell, &mut Cli::command(), "muster", &mut script);
     print(&String::from_utf8_lossy(&script))
 }
 
