@@ -8,6 +8,7 @@ mod collector;
 mod dashboards;
 mod destination;
 mod health;
+mod man;
 mod metrics;
 mod serve;
 mod status;
@@ -63,6 +64,8 @@ enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
+    /// Print the man page, or write those of all commands.
+    Man(agent::cli::man::ManArgs),
 }
 
 /// Why a command failed.
@@ -96,6 +99,7 @@ impl Cli {
             Command::Destination(arguments) => destination::run(arguments),
             Command::CheckConfig(arguments) => check_config::run(arguments),
             Command::Completions { shell } => completions(shell),
+            Command::Man(arguments) => man::run(&arguments),
         }
         .map(|()| ExitCode::SUCCESS)
     }

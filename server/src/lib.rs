@@ -17,6 +17,7 @@ pub mod history;
 pub mod http;
 pub mod ingest;
 pub mod otlp_door;
+pub mod readiness;
 pub mod serve;
 pub mod stop;
 pub mod telemetry;
