@@ -217,6 +217,7 @@ fn what_is_not_valid_is_refused_and_nothing_is_changed() {
         &["install", "--server", "collector"],
         &["install", "--watch", "no-such-folder"],
         &["install", "--ca-fingerprint", "00"],
+        &["install", "--name", "laptop"],
         &["uninstall", "--force"],
     ] {
         assert!(!home.fails(words, 2).is_empty());

@@ -3,12 +3,17 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
+use muster::clock::{Clock, SystemClock};
+use muster::reasons::reasons;
 use muster::settings;
 
 use super::Failure;
 use crate::config::{AgentConfig, LocalConfig};
+use crate::enrol::command::{CommandError, Wish, enrol_here};
+use crate::enrol::{EnrolToken, Fingerprint, FirstContact, Store};
 use crate::install::config_edit::Changes;
 use crate::install::launchd::Launchd;
 use crate::install::scheduled_task::ScheduledTask;
@@ -29,9 +34,12 @@ pub struct InstallArgs {
     /// PEM of the CA that signed the collector's certificate
     #[arg(long, value_name = "FILE", env = "MUSTER_CA_FILE", conflicts_with = "ca_fingerprint")]
     ca_file: Option<PathBuf>,
-    /// SHA-256 of the collector's authority, which is trusted at the enrolment
-    #[arg(long, value_name = "HEX", requires = "enroll_token_file")]
-    ca_fingerprint: Option<String>,
+    /// SHA-256 of the collector's authority, as `muster authority show` prints it there
+    #[arg(long, value_name = "SHA256", env = "MUSTER_CA_FINGERPRINT")]
+    ca_fingerprint: Option<Fingerprint>,
+    /// What people call this agent [default: the machine's name]
+    #[arg(long, value_name = "NAME", requires = "enroll_token_file")]
+    name: Option<String>,
     /// File with a team's token, readable by its owner alone, where agents do not enrol
     #[arg(long, value_name = "FILE", env = "MUSTER_TOKEN_FILE")]
     token_file: Option<PathBuf>,
@@ -173,12 +181,30 @@ impl InstallArgs {
         })
     }
 
-    /// Gets the certificate, where one was asked for. Answers what to say; nothing where there is one already.
-    fn enrol(&self, _config: &AgentConfig) -> Result<Option<String>, InstallError> {
-        match self.enroll_token_file {
-            None => Ok(None),
-            Some(_) => Err(InstallError::Enrolment("this version cannot enrol".to_owned())),
+    /// Gets the certificate, where one was asked for. Answers what to say; nothing where the agent has one of this
+    /// collector already, so that a second run with a token that was used is no failure.
+    fn enrol(&self, config: &AgentConfig) -> Result<Option<String>, InstallError> {
+        let Some(token_file) = &self.enroll_token_file else { return Ok(None) };
+        let not_enrolled = |error: &dyn std::error::Error| InstallError::Enrolment(reasons(error));
+        let server = config.server.as_ref().ok_or_else(|| not_enrolled(&CommandError::NoServer))?;
+        let held = Store::new(&config.spool.state_dir).load().map_err(|error| not_enrolled(&error))?;
+        if held.is_some_and(|held| held.record.server == server.address.to_string()) {
+            return Ok(None);
         }
+        let first_contact = match (self.ca_fingerprint, &server.ca_file) {
+            (Some(fingerprint), _) => FirstContact::Pinned(fingerprint),
+            (None, Some(path)) => FirstContact::from_file(path).map_err(|error| not_enrolled(&error))?,
+            (None, None) => FirstContact::Public,
+        };
+        let token = EnrolToken::from_file(token_file).map_err(|error| not_enrolled(&error))?;
+        let wish = Wish { token, first_contact, name: self.name.clone().unwrap_or_default(), force: false };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| not_enrolled(&error))?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let enrolment =
+            runtime.block_on(enrol_here(config, &wish, &clock)).map_err(|error| not_enrolled(&error))?;
+        let record = &enrolment.record;
+        Ok(Some(format!("enrolled with {} as {:?} of team {}", record.server, record.name, record.team)))
     }
 }
 

@@ -18,6 +18,7 @@ pub struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it, once")]
 enum SlimCommand {
     #[command(flatten)]
     Agent(AgentCommand),

@@ -16,8 +16,18 @@ use super::{InstallError, Service};
 use crate::spool::{Spool, SpoolConfig};
 
 /// What the agent keeps in its folder, in the order in which it goes. Of others nothing is touched.
-const STATE: [&str; 7] =
-    ["agent.sock", "tmp", "aggregate.snapshot", "otlp.key", "enrolment", "identity.json", "spool"];
+const STATE: [&str; 10] = [
+    "agent.sock",
+    "tmp",
+    "aggregate.snapshot",
+    "otlp.key",
+    "enrolment",
+    "enrolment.new",
+    "enrolment.old",
+    "enrolment.lock",
+    "identity.json",
+    "spool",
+];
 
 /// What is to go.
 #[derive(Debug, Clone, PartialEq, Eq)]
