@@ -1,6 +1,6 @@
 //! `agent doctor`: everything an agent needs, checked in the order in which it fails, in words, with what to do.
 //!
-//! [`gather`] looks and says what it saw ([`Facts`]); [`judge`] says what that means, and is a pure function. Nothing is
+//! [`gather()`] looks and says what it saw ([`Facts`]); [`judge()`] says what that means, and is a pure function. Nothing is
 //! changed: no file is written, no lock taken, nothing but a credential is sent to the collector, and no stream is begun
 //! (it is opened without a hello and closed). It works whether an agent runs or not.
 

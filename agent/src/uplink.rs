@@ -163,10 +163,15 @@ fn describe(status: &tonic::Status) -> String {
     match status.code() {
         Code::Unauthenticated => {
             "the collector does not accept our credential; ask for a new token: with muster token create for token_file, or, \
-             if the agent is enrolled, with muster token create --enroll for muster agent enroll --force"
+             if the agent is enrolled, with muster token create --enroll for muster agent enroll --force. An agent that was \
+             revoked can come back with an empty state directory alone"
                 .to_owned()
         }
         Code::Unavailable => format!("the collector is not reachable: {}", status.message()),
+        // The connection's end, and not a word of the collector: what is behind it says more.
+        code if std::error::Error::source(status).is_some() => {
+            format!("the connection to the collector was lost ({code:?}): {}", channel::innermost(status))
+        }
         code => format!("the collector answered {code:?}: {}", status.message()),
     }
 }

@@ -7,6 +7,8 @@ mod check_config;
 mod collector;
 mod dashboards;
 mod destination;
+mod health;
+mod man;
 mod metrics;
 mod serve;
 mod status;
@@ -41,6 +43,8 @@ enum Command {
     Agent(agent::cli::AgentCommand),
     /// Show the fleet of a running collector: agents, lag, sessions, destinations.
     Status(status::Arguments),
+    /// Ask whether a running collector is well: exit code 0 or 1.
+    Health(health::Arguments),
     /// Print the metrics page of a running collector or agent.
     Metrics(metrics::Arguments),
     /// What happened: export it, sum it up, show the newest.
@@ -60,6 +64,8 @@ enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
+    /// Print the man page, or write those of all commands.
+    Man(agent::cli::man::ManArgs),
 }
 
 /// Why a command failed.
@@ -84,6 +90,7 @@ impl Cli {
             Command::Serve(arguments) => serve::run(arguments),
             Command::Agent(command) => return Ok(agent::cli::execute(command)),
             Command::Status(arguments) => status::run(&arguments),
+            Command::Health(arguments) => health::run(arguments),
             Command::Metrics(arguments) => metrics::run(&arguments),
             Command::Telemetry(arguments) => telemetry::run(arguments),
             Command::Token(arguments) => token::run(arguments),
@@ -92,6 +99,7 @@ impl Cli {
             Command::Destination(arguments) => destination::run(arguments),
             Command::CheckConfig(arguments) => check_config::run(arguments),
             Command::Completions { shell } => completions(shell),
+            Command::Man(arguments) => man::run(&arguments),
         }
         .map(|()| ExitCode::SUCCESS)
     }

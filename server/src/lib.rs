@@ -18,6 +18,7 @@ pub mod http;
 pub mod ingest;
 pub mod otlp_door;
 pub mod quota;
+pub mod readiness;
 pub mod serve;
 pub mod stop;
 pub mod telemetry;

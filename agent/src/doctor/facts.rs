@@ -116,6 +116,8 @@ pub struct PermissionFacts {
     pub what: &'static str,
     /// What is wrong with it, with what to do; `None`: nothing.
     pub problem: Option<String>,
+    /// Whether an agent works nevertheless.
+    pub is_usable: bool,
 }
 
 /// How far towards the collector one gets.

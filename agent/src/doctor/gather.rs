@@ -10,7 +10,7 @@ use super::facts::{ConfigurationFacts, Facts, PermissionFacts, ProjectFacts, Run
 use super::{reach, watches};
 use crate::config::{AgentConfig, ConfigError};
 use crate::discovery::{Bounds, Discovery};
-use crate::enrol::{Store, StoreError};
+use crate::enrol::Store;
 use crate::sources;
 use crate::uplink::{ServerConfig, TokenSource};
 
@@ -166,16 +166,15 @@ fn permissions(config: &AgentConfig) -> Vec<PermissionFacts> {
     let mut all = Vec::new();
     let state_dir = &config.spool.state_dir;
     if state_dir.exists() {
-        all.push(PermissionFacts { what: "state directory", problem: state_dir_problem(state_dir) });
+        let (problem, is_usable) = state_dir_problem(state_dir);
+        all.push(PermissionFacts { what: "state directory", problem, is_usable });
     }
     match Store::new(state_dir).load() {
         Ok(None) => {}
-        Ok(Some(_)) => all.push(PermissionFacts { what: "private key", problem: None }),
-        Err(error @ (StoreError::LooseKey { .. } | StoreError::Io { .. } | StoreError::Damaged { .. })) => {
-            all.push(PermissionFacts {
-                what: "private key",
-                problem: Some(muster::reasons::reasons(&error)),
-            });
+        Ok(Some(_)) => all.push(PermissionFacts { what: "private key", problem: None, is_usable: true }),
+        Err(error) => {
+            let problem = Some(muster::reasons::reasons(&error));
+            all.push(PermissionFacts { what: "private key", problem, is_usable: false });
         }
     }
     if let Some(TokenSource::File(path)) = config.server.as_ref().map(|server| &server.token) {
@@ -187,38 +186,43 @@ fn permissions(config: &AgentConfig) -> Vec<PermissionFacts> {
             }
             Err(error) => Some(format!("cannot read {}: {error}", path.display())),
         };
-        all.push(PermissionFacts { what: "token file", problem });
+        all.push(PermissionFacts { what: "token file", problem, is_usable: false });
     }
     all
 }
 
+/// What is wrong with it, and whether an agent works nevertheless.
 #[cfg(unix)]
-fn state_dir_problem(path: &Path) -> Option<String> {
+fn state_dir_problem(path: &Path) -> (Option<String>, bool) {
     use std::os::unix::fs::MetadataExt;
     let shown = path.display();
-    let metadata = match std::fs::metadata(path) {
-        Ok(metadata) if metadata.is_dir() => metadata,
-        Ok(_) => return Some(format!("{shown} is no folder; name another with state_dir in [agent]")),
-        Err(error) => return Some(format!("cannot look at {shown}: {error}")),
+    let problem = match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => {
+            let (user, own) = (metadata.uid(), rustix::process::geteuid().as_raw());
+            let mode = metadata.mode() & 0o777;
+            if user != own {
+                format!(
+                    "{shown} belongs to user {user}, and this is user {own}; run as that user, or name another with state_dir"
+                )
+            } else if mode & 0o700 != 0o700 {
+                format!("{shown} cannot be used by its owner (mode {mode:o}); run: chmod 700 {shown}")
+            } else if mode & 0o077 != 0 {
+                let problem =
+                    format!("{shown} can be read by others (mode {mode:o}); run: chmod 700 {shown}");
+                return (Some(problem), true);
+            } else {
+                return (None, true);
+            }
+        }
+        Ok(_) => format!("{shown} is no folder; name another with state_dir in [agent]"),
+        Err(error) => format!("cannot look at {shown}: {error}"),
     };
-    let own = rustix::process::geteuid().as_raw();
-    let mode = metadata.mode() & 0o777;
-    if metadata.uid() != own {
-        return Some(format!(
-            "{shown} belongs to user {}, and this is user {own}; run as that user, or name another with state_dir",
-            metadata.uid()
-        ));
-    }
-    if mode & 0o077 != 0 {
-        return Some(format!("{shown} can be read by others (mode {mode:o}); run: chmod 700 {shown}"));
-    }
-    (mode & 0o700 != 0o700)
-        .then(|| format!("{shown} cannot be used by its owner (mode {mode:o}); run: chmod 700 {shown}"))
+    (Some(problem), false)
 }
 
 #[cfg(not(unix))]
-fn state_dir_problem(_: &Path) -> Option<String> {
-    None
+fn state_dir_problem(_: &Path) -> (Option<String>, bool) {
+    (None, true)
 }
 
 /// Of the files below `folder`, two levels deep, as the spool is.

@@ -17,7 +17,7 @@ const LAG_WARNING_SECONDS: u64 = 60;
 const SERVED_LEFT_MIN: f64 = 0.1;
 
 const NEW_TOKEN: &str = "ask for a token: `muster token create --enroll --team TEAM` for `muster agent enroll --force`, or \
-                         `muster token create` for token_file";
+                         `muster token create` for token_file; an agent that was revoked comes back with an empty state directory alone";
 
 /// One finding a check, in the order in which things fail.
 pub fn judge(facts: &Facts) -> Vec<Finding> {
@@ -158,8 +158,14 @@ fn permissions(facts: &Facts) -> Finding {
         };
         return Finding::new("permissions", Ok, words);
     }
-    Finding::new("permissions", Failed, wrong.join("; "))
-        .with("do as it says; an agent does not use a secret that others can read")
+    let is_usable = facts.permissions.iter().all(|fact| fact.problem.is_none() || fact.is_usable);
+    let (verdict, advice) = match is_usable {
+        true => {
+            (Warning, "do as it says; the agent works nevertheless, and its secrets have modes of their own")
+        }
+        false => (Failed, "do as it says; an agent does not use a secret that others can read"),
+    };
+    Finding::new("permissions", verdict, wrong.join("; ")).with(advice)
 }
 
 fn clock(facts: &Facts) -> Finding {
@@ -261,7 +267,10 @@ fn credential(facts: &Facts) -> Finding {
         (Credential::Certificate { not_after, .. }, _) if facts.now >= *not_after => {
             say(Failed, ended(*not_after)).with(NEW_TOKEN)
         }
-        (_, CredentialAnswer::NotTried) => say(Skipped, format!("{shown}: {NO_CONNECTION}")),
+        (Credential::None, CredentialAnswer::NotTried) => say(Skipped, NO_CONNECTION.to_owned()),
+        (_, CredentialAnswer::NotTried) => {
+            say(Skipped, format!("{shown} was not shown to the collector: there is no connection"))
+        }
         (_, CredentialAnswer::Accepted) => say(Ok, format!("{shown} is accepted")),
         (Credential::None, CredentialAnswer::Refused) => {
             say(Failed, "the collector wants a credential, and there is none".to_owned()).with(NEW_TOKEN)

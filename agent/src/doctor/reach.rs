@@ -40,15 +40,17 @@ pub(super) async fn reach(server: &ServerConfig, clock: &dyn Clock) -> Reached {
         answer: CredentialAnswer::NotTried,
         skew_seconds: None,
     };
-    let stream = match connect(&server.address) {
-        Ok(stream) => stream,
+    let address = server.address.clone();
+    let looked = tokio::task::spawn_blocking(move || {
+        connect(&address).map(|stream| if is_tls { served(&address, stream) } else { None })
+    });
+    let served = match looked.await.unwrap_or_else(|error| Err(error.to_string())) {
+        Ok(served) => served,
         Err(problem) => {
             reached.connect_problem = Some(problem);
-            reached.tls = if is_tls { Tls::NotTried } else { reached.tls };
             return reached;
         }
     };
-    let served = if is_tls { served(&server.address, stream) } else { None };
     match knock(server, clock.wall()).await {
         Ok(knocked) => {
             if is_tls {

@@ -42,7 +42,7 @@ fn well() -> Facts {
             instances_used: 4,
             watches_needed: 20,
         }),
-        permissions: vec![PermissionFacts { what: "state directory", problem: None }],
+        permissions: vec![PermissionFacts { what: "state directory", problem: None, is_usable: true }],
         reached: Some(Reached {
             address: "https://collector.example:4317/".to_owned(),
             connect_problem: None,
@@ -115,8 +115,11 @@ fn what_does_not_work_is_failed_and_says_what_to_do() {
         ("service", "systemctl --user start", |f| f.running = None),
         ("configuration", "does not start", |f| f.configuration.problem = Some("line 3: unknown key".into())),
         ("permissions", "others can read", |f| {
-            f.permissions
-                .push(PermissionFacts { what: "private key", problem: Some("chmod 600 key.pem".into()) });
+            f.permissions.push(PermissionFacts {
+                what: "private key",
+                problem: Some("chmod 600 key.pem".into()),
+                is_usable: false,
+            });
         }),
         ("clock", "set-ntp", |f| reached(f).skew_seconds = Some(-4000)),
         ("server", "firewall", |f| reached(f).connect_problem = Some("refused".into())),
@@ -149,7 +152,14 @@ fn running(facts: &mut Facts) -> &mut Running {
 #[test]
 fn what_works_and_should_be_looked_at_is_a_warning() {
     type Change = fn(&mut Facts);
-    let cases: [(&str, &str, Change); 11] = [
+    let cases: [(&str, &str, Change); 12] = [
+        ("permissions", "nevertheless", |f| {
+            f.permissions[0] = PermissionFacts {
+                what: "state directory",
+                problem: Some("chmod 700 x".into()),
+                is_usable: true,
+            };
+        }),
         ("service", "muster agent install", |f| f.unit = Unit::NotInstalled),
         ("version", "restart", |f| running(f).version = "0.0.9".to_owned()),
         ("projects", "--watch", |f| f.projects = Some(ProjectFacts::default())),

@@ -84,8 +84,9 @@ pub enum EnrolError {
     TokenRefused,
     /// The collector says no to the certificate.
     #[error(
-        "the collector does not accept this agent's certificate any more: the agent was revoked, or the certificate has \
-         ended; ask for an enrolment token (muster token create --enroll --team TEAM) and run `muster agent enroll --force`"
+        "the collector does not accept this agent's certificate any more. If the agent was revoked (`muster agents list` there), \
+         its machine can come back with an empty state directory; else ask for an enrolment token (muster token create --enroll \
+         --team TEAM) and run `muster agent enroll --force`"
     )]
     CertificateRefused,
     /// The collector does not know the call.
@@ -226,8 +227,14 @@ fn refusal(status: &Status, unauthenticated: EnrolError, hint: &'static str) -> 
         Code::Unauthenticated => unauthenticated,
         Code::Unimplemented => EnrolError::Unknown,
         code => {
-            // These were decided before a token was looked at.
-            let untouched = matches!(code, Code::InvalidArgument | Code::ResourceExhausted);
+            // These are decided before a use of the token is taken.
+            let untouched = matches!(
+                code,
+                Code::InvalidArgument
+                    | Code::ResourceExhausted
+                    | Code::FailedPrecondition
+                    | Code::PermissionDenied
+            );
             let hint = if untouched { "" } else { hint };
             EnrolError::Status { code, message: status.message().to_owned(), hint }
         }

@@ -90,7 +90,19 @@ pub(super) async fn start_otlp(
     otlp::start(otlp_config, around).await.map(Some)
 }
 
-/// The uplink, and who keeps its certificate new. An enrolment that cannot be used is refused now, and not in a log later.
+/// An enrolment that cannot be used is refused now, and not in a log later.
+pub(super) fn check_enrolment(config: &AgentConfig, agent_id: AgentId) -> Result<(), StoreError> {
+    let store = Store::new(&config.spool.state_dir);
+    match store.load()? {
+        Some(held) if held.certificate.agent_id != agent_id => Err(StoreError::Damaged {
+            path: store.folder(),
+            what: "its certificate is of another agent than identity.json names".to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// The uplink, and who keeps its certificate new.
 pub(super) fn start_uplink(
     config: &AgentConfig,
     page: &Arc<Page>,
@@ -99,9 +111,8 @@ pub(super) fn start_uplink(
     situation: watch::Sender<Situation>,
     shutdown: &watch::Receiver<bool>,
     tasks: &mut JoinSet<()>,
-) -> Result<(), StoreError> {
+) {
     let store = Store::new(&config.spool.state_dir);
-    store.load()?;
     let configured = config.server.clone();
     let seed = speaker.instance.0.wrapping_add(1);
     let renewed = renewal::run(
@@ -127,7 +138,6 @@ pub(super) fn start_uplink(
         drop(page);
         uplink::run(Uplink { server, spool, speaker, status, certificate, clock }, shutdown).await;
     });
-    Ok(())
 }
 
 /// The collector that the agent is enrolled with, as soon as it is.

@@ -40,8 +40,17 @@ pub(super) struct Connection {
     pub channel: Channel,
     /// The header that carries the token; `None` without one.
     pub authorization: Option<MetadataValue<Ascii>>,
-    /// Serial of the certificate that was shown.
-    pub serial: Option<String>,
+    /// The certificate that is shown.
+    pub shown: Option<Shown>,
+}
+
+/// A certificate that is shown to the collector.
+#[derive(Debug, Clone)]
+pub(super) struct Shown {
+    /// Its number.
+    pub serial: String,
+    /// Nobody accepts it after.
+    pub not_after: WallTime,
 }
 
 /// Where the token comes from. Never from argv.
@@ -105,7 +114,9 @@ pub(super) async fn connect(server: &ServerConfig, now: WallTime) -> Result<Conn
         (dialled, _) => dialled?,
     };
     let authorization = if enrolment.is_some() { None } else { authorization(&server.token)? };
-    Ok(Connection { channel, authorization, serial: enrolment.map(|held| held.certificate.serial) })
+    let shown = enrolment
+        .map(|held| Shown { serial: held.certificate.serial, not_after: held.certificate.not_after });
+    Ok(Connection { channel, authorization, shown })
 }
 
 /// The enrolment that is the credential for this collector, if any.
@@ -210,5 +221,6 @@ pub(crate) fn innermost(error: &dyn std::error::Error) -> String {
     while let Some(source) = inner.source() {
         inner = source;
     }
-    plainly(inner.to_string())
+    // rustls says this before what a verifier of ours says.
+    plainly(inner.to_string().trim_start_matches("unexpected error: ").to_owned())
 }

@@ -14,6 +14,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::codec::CompressionEncoding;
 
+use super::channel::{ChannelError, Connection};
 use super::session::{self, Decision, NewEpochReason, Opening, Session};
 use super::{Backoff, End, SharedSpool, StreamError, Uplink, UplinkStatus, channel, hello, stopped};
 use crate::enrol::Situation;
@@ -129,7 +130,19 @@ impl From<tonic::Status> for StreamError {
 
 async fn open(uplink: &Uplink) -> Result<Opened, Refusal> {
     let connection = channel::connect(&uplink.server, uplink.clock.wall()).await?;
-    let serial = connection.serial;
+    let ends = connection.shown.as_ref().map(|shown| shown.not_after);
+    let opened = open_on(connection, uplink).await;
+    match (opened, ends) {
+        // With TLS 1.3 a certificate is refused after the handshake, and not always with a reason.
+        (Err(Refusal::Error(_)), Some(ends)) if uplink.clock.wall() >= ends => {
+            Err(ChannelError::CertificateEnded(ends).into())
+        }
+        (opened, _) => opened,
+    }
+}
+
+async fn open_on(connection: Connection, uplink: &Uplink) -> Result<Opened, Refusal> {
+    let serial = connection.shown.map(|shown| shown.serial);
     let mut client = CollectorClient::new(connection.channel)
         .send_compressed(CompressionEncoding::Zstd)
         .accept_compressed(CompressionEncoding::Zstd)

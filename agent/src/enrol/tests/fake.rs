@@ -62,6 +62,10 @@ pub struct Asked {
     pub authorizations: Vec<String>,
     /// Answered in place of a certificate, once.
     pub refuse: Option<Status>,
+    /// No renewal is answered with a certificate.
+    pub renews_nothing: bool,
+    /// Streams end at the next message.
+    pub cuts_streams: bool,
     /// Serials that streams were opened with, in order.
     pub streams: Vec<String>,
     /// Whether a stream came with a token besides.
@@ -215,7 +219,8 @@ impl EnrolmentService for Service {
         let (refusal, life) = {
             let mut asked = self.0.asked.lock();
             asked.requests.push((format!("{inner:?}"), inner.encode_to_vec()));
-            (asked.refuse.take(), asked.life)
+            let nothing = asked.renews_nothing.then(|| Status::unavailable("not today"));
+            (asked.refuse.take().or(nothing), asked.life)
         };
         refusal.map_or_else(|| Ok(Response::new(self.0.issue(&inner.csr_der, shown.agent_id, life))), Err)
     }
@@ -241,6 +246,9 @@ impl Collector for Service {
         let mut inbound = request.into_inner();
         tokio::spawn(async move {
             while let Some(Ok(message)) = inbound.next().await {
+                if fake.asked.lock().cuts_streams {
+                    return;
+                }
                 let Some(answer) = fake.answer(message) else { continue };
                 if outbox.send(Ok(v1::CollectorMessage { kind: Some(answer) })).await.is_err() {
                     return;

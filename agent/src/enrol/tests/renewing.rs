@@ -195,6 +195,33 @@ async fn an_enrolment_beside_a_running_agent_is_taken_over() {
     assert_eq!(rig.held().certificate.serial, again.certificate.serial, "the old one's renewal did not win");
 }
 
+#[tokio::test]
+async fn an_agent_whose_certificate_ended_says_so_and_keeps_its_events() {
+    let (fake, folder) = (Fake::new(), tempfile::tempdir().expect("folder"));
+    {
+        let mut asked = fake.asked.lock();
+        (asked.life, asked.renews_nothing) = (Duration::from_secs(2), true);
+    }
+    let rig = Rig::start(&fake, folder.path()).await;
+    until("its end", || rig.situation.borrow().warning(now()).is_some_and(|w| w.contains("ended at"))).await;
+    // As a collector that ends the streams of whom it does not accept any more.
+    fake.asked.lock().cuts_streams = true;
+    let last = rig.spool(3).await;
+    let told =
+        || rig.status.borrow().last_error.as_ref().is_some_and(|words| words.contains("enroll --force"));
+    until("the uplink to say it", told).await;
+    assert!(fake.asked.lock().events.is_empty());
+
+    // And with a new enrolment the events arrive.
+    {
+        let mut asked = fake.asked.lock();
+        (asked.life, asked.cuts_streams) = (Duration::from_secs(3600), false);
+    }
+    let again = enrol(&rig.server, &rig.contact, &token(), &rig.about, now()).await.expect("enrolled");
+    rig.store.replace(&again, None).expect("kept");
+    until("the events", || fake.asked.lock().events.last() == Some(&last.0)).await;
+}
+
 #[test]
 fn an_ended_certificate_is_said_plainly_with_what_to_do() {
     let mut situation = Situation::default();
