@@ -64,6 +64,8 @@ fn idle(data_dir: &Path, connections: usize) -> anyhow::Result<()> {
         streams: connections,
         batch_events: 1,
         in_flight: 1,
+        pause_ms: 0,
+        token: None,
         seconds: 0.1,
         warm_up_seconds: 4.0,
     };
@@ -85,6 +87,8 @@ fn cold_start(data_dir: &Path, journal_mib: u64) -> anyhow::Result<()> {
         streams: 16,
         batch_events: 1_000,
         in_flight: 8,
+        pause_ms: 0,
+        token: None,
         seconds: 5.0,
         warm_up_seconds: 0.0,
     };

@@ -124,6 +124,8 @@ fn one(kind: Kind, streams: usize, batch_events: u64, args: &IngestArgs) -> anyh
         streams,
         batch_events,
         in_flight: 4,
+        pause_ms: 0,
+        token: None,
         seconds: args.seconds,
         warm_up_seconds: 1.5,
     };

@@ -32,6 +32,12 @@ pub struct LoadArgs {
     /// Unanswered batches a stream
     #[arg(long, default_value_t = 4)]
     pub in_flight: usize,
+    /// Milliseconds that a stream waits before each batch; 0: it sends as fast as it is answered
+    #[arg(long, default_value_t = 0)]
+    pub pause_ms: u64,
+    /// The team's token
+    #[arg(skip)]
+    pub token: Option<String>,
     /// Seconds measured, after the warm-up
     #[arg(long, default_value_t = 4.0)]
     pub seconds: f64,
@@ -169,7 +175,11 @@ async fn stream(
         ..v1::Hello::default()
     };
     outbox.send(v1::AgentMessage { kind: Some(Up::Hello(hello)) }).await?;
-    let mut inbound = client.stream(ReceiverStream::new(messages)).await?.into_inner();
+    let mut request = tonic::Request::new(ReceiverStream::new(messages));
+    if let Some(token) = &args.token {
+        request.metadata_mut().insert("authorization", format!("Bearer {token}").parse()?);
+    }
+    let mut inbound = client.stream(request).await?.into_inner();
     let mut next = 1;
     let mut sent: VecDeque<(u64, Instant)> = VecDeque::with_capacity(args.in_flight);
     let mut latencies = Vec::new();
@@ -206,6 +216,9 @@ async fn stream(
             return Ok(latencies);
         }
         while sent.len() < args.in_flight {
+            if args.pause_ms > 0 {
+                sleep(Duration::from_millis(args.pause_ms)).await;
+            }
             let batch = template.batch(next);
             next = batch.last_seq + 1;
             sent.push_back((batch.last_seq, Instant::now()));

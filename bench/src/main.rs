@@ -15,6 +15,7 @@ mod history;
 mod ingest;
 mod load;
 mod local;
+mod noisy;
 mod otlp;
 mod process;
 mod sink;
@@ -37,6 +38,8 @@ enum Command {
     Load(load::LoadArgs),
     /// Bare service against collector, with and without sync, interleaved
     Ingest(ingest::IngestArgs),
+    /// What a team at a hundred times its quota costs another team (reliability.md row B15)
+    Noisy(noisy::NoisyArgs),
     /// OTLP in and through: bare service, collector, collector with a destination, rotel; interleaved
     Otlp(otlp::OtlpArgs),
     /// A bare tonic service that takes OTLP logs and walks their bytes
@@ -56,6 +59,7 @@ fn main() -> anyhow::Result<()> {
         Command::Sink(args) => sink::run(&args),
         Command::Load(args) => load::run(&args),
         Command::Ingest(args) => ingest::run(&args),
+        Command::Noisy(args) => noisy::run(&args),
         Command::Otlp(args) => otlp::run(&args),
         Command::OtlpBare(args) => otlp::run_bare(&args),
         Command::Collector(args) => collector::run(&args),
