@@ -24,19 +24,29 @@ pub fn process_environment(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
-/// The first of the usual places that has a configuration file: XDG's, then the system's.
+/// Where this user's configurations are: XDG's place, or that of Windows.
+pub fn config_home(environment: Environment<'_>) -> Option<PathBuf> {
+    environment("XDG_CONFIG_HOME")
+        .or_else(|| Some(environment("HOME")?.join(".config")))
+        .or_else(|| environment("APPDATA"))
+}
+
+/// The first of the usual places that has a configuration file: the user's, then the system's.
 pub fn default_file(environment: Environment<'_>) -> Option<PathBuf> {
-    let home = environment("XDG_CONFIG_HOME").or_else(|| Some(environment("HOME")?.join(".config")));
+    let home = config_home(environment);
     let places = [home.map(|h| h.join("muster/muster.toml")), Some(PathBuf::from("/etc/muster/muster.toml"))];
     places.into_iter().flatten().find(|path| path.is_file())
 }
 
-/// Where `part` (`server`, `agent`) keeps its state unless told otherwise: systemd's place, then XDG's.
+/// Where `part` (`server`, `agent`) keeps its state unless told otherwise: systemd's place, then XDG's, then that
+/// of Windows.
 pub fn default_state_dir(environment: Environment<'_>, part: &str) -> PathBuf {
     if let Some(state) = environment("STATE_DIRECTORY") {
         return state;
     }
-    let state = environment("XDG_STATE_HOME").or_else(|| Some(environment("HOME")?.join(".local/state")));
+    let state = environment("XDG_STATE_HOME")
+        .or_else(|| Some(environment("HOME")?.join(".local/state")))
+        .or_else(|| environment("LOCALAPPDATA"));
     state.unwrap_or_else(|| PathBuf::from("/var/lib")).join("muster").join(part)
 }
 

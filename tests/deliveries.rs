@@ -20,7 +20,7 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
@@ -37,7 +37,7 @@ use server::delivery::influx::{Influx, InfluxCredential, InfluxSettings};
 use server::delivery::otlp::{Otlp, OtlpError};
 use server::delivery::position::Position;
 use server::delivery::s3::{S3Target, Upload};
-use server::delivery::state::{StateFile, What};
+use server::delivery::state::{StateFile, What, default_path};
 use server::delivery::{Delivered, Delivery, Destination, Retries, Stopped};
 
 use support::databases::{self, Victoria, values};

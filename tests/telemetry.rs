@@ -3,9 +3,14 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stdout, reason = "a test")]
 
+#[path = "telemetry/readers.rs"]
+mod readers;
+#[path = "telemetry/recipes.rs"]
+mod recipes;
+#[path = "support/mod.rs"]
 mod support;
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -13,6 +18,7 @@ use std::time::Duration;
 use muster::v1::event::Kind;
 use muster::v1::verdict::Outcome;
 use muster::v1::{self, FindingChange, PushGate, RunStatus, Severity};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use support::collector::{Collector, CollectorOptions, clean_environment, muster};
 use support::process::Process;
@@ -316,6 +322,20 @@ fn a_run_has_what_its_worker_used_and_a_data_folder_is_read_without_its_collecto
     assert_eq!(std::fs::read_to_string(read).unwrap(), asked);
     let all = fed.summary(&["--data-dir", folder]);
     assert_eq!(all["total"]["runs"]["total"], 241, "{all}");
+    let recent = |more: &[&str]| {
+        let arguments =
+            [&["recent", "-n", "3", "--json", "--project", "used", "--data-dir", folder], more].concat();
+        fed.telemetry(&arguments).output().unwrap()
+    };
+    let shown = succeeds(&recent(&[]));
+    let row: Value = serde_json::from_str(shown.lines().next().unwrap()).unwrap();
+    assert_eq!(
+        (shown.lines().count(), &row["data_set"], &row["agent"]),
+        (1, &"runs".into(), &"tester".into())
+    );
+    let followed = recent(&["--follow"]);
+    assert_eq!(followed.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&followed.stderr).contains("--follow needs a running collector"));
 }
 
 #[test]
@@ -332,119 +352,46 @@ fn an_unknown_project_is_an_empty_export_that_says_so() {
 fn a_collector_that_is_killed_in_the_middle_leaves_no_half_file() {
     let mut fed = Fed::new();
     let mut agent = RawAgent::connect(fed.collector.grpc, &Identity::random()).unwrap();
-    for _ in 0..30 {
+    for _ in 0..150 {
         let runs = (0..1_000).map(|_| run_finished("linter", RunStatus::Success)).collect();
         assert_eq!(agent.send("devloop", "api", runs).outcome(), Outcome::Appended);
     }
-    // A reader that does not read: the answer is still under way when the collector goes.
+    // To standard output and to a file, both stopped where they are: more is under way than buffers hold when the collector
+    // goes.
+    let signal = |child: &std::process::Child, signal| {
+        kill_process(Pid::from_raw(child.id() as i32).unwrap(), signal).unwrap();
+    };
+    let stop = |child: &std::process::Child| signal(child, Signal::STOP);
     let mut child = fed.telemetry(&["export", "--detailed", "--format", "ndjson"]);
     let mut child = child.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut first = String::new();
     let mut out = BufReader::new(child.stdout.take().unwrap());
     out.read_line(&mut first).unwrap();
+    stop(&child);
+    let path = fed.path("metrics.ndjson");
+    let mut to_file = fed.telemetry(&["export", "--detailed", "--format", "ndjson", "--output"]);
+    let to_file = to_file.arg(&path).stderr(Stdio::piped()).spawn().unwrap();
+    let begun = || {
+        let names = std::fs::read_dir(fed.folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| name.to_string_lossy().starts_with("metrics.ndjson")).count()
+    };
+    support::wait_until("the file to be begun", DEADLINE, || begun() > 0);
+    stop(&to_file);
     fed.collector.process.kill9();
+    signal(&child, Signal::CONT);
+    signal(&to_file, Signal::CONT);
     let rest: Vec<String> = out.lines().map(Result::unwrap).collect();
     let output = child.wait_with_output().unwrap();
-    if rest.len() < 30_239 {
-        assert_eq!(output.status.code(), Some(1), "{} rows", rest.len());
-        assert!(String::from_utf8_lossy(&output.stderr).contains("stopped answering"));
-    }
-}
-
-/// The recipes of docs/telemetry.md, in the order in which they stand there, each in the same folder.
-#[test]
-fn every_recipe_of_the_documentation_runs_as_it_stands_there() {
-    let fed = Fed::new();
-    let sink = ScriptedHttp::start(|_| Script::ok("ok"));
-    let folder = fed.path("workspace");
-    std::fs::create_dir(&folder).unwrap();
-    let has_python = tool("MUSTER_TEST_PYTHON");
-    let mut ran = 0;
-    for recipe in recipes() {
-        if recipe.contains("duckdb") && has_python.is_none() {
-            continue;
-        }
-        // The collector's port is another in each test, and nobody has these hosts: both are a proxy's matter.
-        let recipe = recipe.replace("127.0.0.1:9464", &fed.collector.http.to_string());
-        let mut command = Command::new("bash");
-        clean_environment(&mut command);
-        let binaries = Path::new(env!("CARGO_BIN_EXE_muster")).parent().unwrap();
-        let python = has_python.as_deref().and_then(Path::parent).unwrap_or(binaries);
-        let path = std::env::var("PATH").unwrap();
-        command
-            .args(["-euo", "pipefail", "-c", &recipe])
-            .current_dir(&folder)
-            .env("PATH", format!("{}:{}:{path}", binaries.display(), python.display()))
-            .env("MUSTER_HTTP", fed.collector.http.to_string())
-            .env("SLACK_WEBHOOK_URL", format!("http://{}/services/T0/B0/x", sink.address))
-            .env("GITHUB_STEP_SUMMARY", folder.join("step-summary.md"))
-            .env("http_proxy", format!("http://{}", sink.address))
-            .env("no_proxy", "127.0.0.1");
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "{recipe}\n{}", String::from_utf8_lossy(&output.stderr));
-        ran += 1;
-    }
-    assert!(ran >= 12, "only {ran} recipes");
-    let asked = sink.asked();
-    let posted = |path: &str| {
-        let found = asked.iter().find(|asked| asked.target.ends_with(path));
-        found.unwrap_or_else(|| panic!("nothing was sent to {path}: {asked:?}")).body.clone()
-    };
-    let rows: Value = serde_json::from_slice(&posted("/jenkins")).unwrap();
-    assert_eq!(rows.as_array().map(Vec::len), Some(240));
-    let message: Value = serde_json::from_slice(&posted("/services/T0/B0/x")).unwrap();
-    assert!(message["text"].as_str().unwrap().contains("240 runs"), "{message}");
-    assert!(message["blocks"].as_array().is_some_and(|blocks| (2..=50).contains(&blocks.len())), "{message}");
-    let summary = std::fs::read_to_string(folder.join("step-summary.md")).unwrap();
-    assert!(summary.contains("| agent |") && summary.contains("| linter |"), "{summary}");
-}
-
-/// What a reader of the page would run: shell blocks, `sh '...'` of Jenkins, `run:` of GitHub.
-fn recipes() -> Vec<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/telemetry.md");
-    let text = std::fs::read_to_string(path).unwrap();
-    let (mut recipes, mut is_left_out) = (Vec::new(), false);
-    let mut lines = text.lines();
-    while let Some(line) = lines.next() {
-        is_left_out |= line.starts_with("<!-- not run:");
-        let Some(language) = line.strip_prefix("```").filter(|language| !language.is_empty()) else {
-            continue;
-        };
-        let block: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
-        if std::mem::take(&mut is_left_out) {
-            continue;
-        }
-        match language {
-            "sh" => recipes.push(block.join("\n")),
-            "groovy" => {
-                let commands =
-                    block.iter().filter_map(|line| line.trim().strip_prefix("sh '")?.strip_suffix('\''));
-                recipes.extend(commands.map(str::to_owned));
-            }
-            "yaml" => recipes.extend(steps(&block)),
-            other => panic!("a block in {other} that is neither run nor left out"),
-        }
-    }
-    recipes
-}
-
-/// The `run:` of a workflow's steps, on one line or as a block.
-fn steps(block: &[&str]) -> Vec<String> {
-    let mut steps = Vec::new();
-    let mut lines = block.iter().peekable();
-    while let Some(line) = lines.next() {
-        let Some(command) = line.trim().strip_prefix("run:") else { continue };
-        if command.trim() != "|" {
-            steps.push(command.trim().to_owned());
-            continue;
-        }
-        let mut step = Vec::new();
-        while let Some(line) = lines.next_if(|line| line.starts_with("    ")) {
-            step.push(line.trim());
-        }
-        steps.push(step.join("\n"));
-    }
-    steps
+    assert!(rest.len() < 150_239, "it had ended before: the test says nothing");
+    assert_eq!(output.status.code(), Some(1), "{} rows", rest.len());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("stopped answering"));
+    let output = to_file.wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("stopped answering"), "{told}");
+    let names = std::fs::read_dir(fed.folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let left: Vec<_> = names.filter(|name| name.to_string_lossy().starts_with("metrics.ndjson")).collect();
+    assert_eq!(left, [""; 0], "neither the file nor its beginning");
 }
 
 /// The living demo: what its summary says is what its page says, when it has ended.

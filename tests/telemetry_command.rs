@@ -81,6 +81,11 @@ fn run(mut command: Command) -> Output {
 }
 
 #[track_caller]
+fn run_in(command: &mut Command) -> Output {
+    command.output().expect("muster runs")
+}
+
+#[track_caller]
 fn succeeds(output: &Output) -> String {
     assert!(output.status.success(), "{}", words(output));
     String::from_utf8(output.stdout.clone()).unwrap()
@@ -214,6 +219,52 @@ fn an_answer_that_is_cut_leaves_no_half_file() {
             assert_eq!(names(folder.path()), Vec::<String>::new());
         }
     }
+}
+
+#[test]
+fn what_is_wrong_with_the_rows_is_told_though_it_comes_last() {
+    let body = stream(&[runs(2)]);
+    let end = End::Told("[\"runs/x.parquet could not be read and was set aside\"]");
+    let server = ScriptedHttp::start(move |_| Script { status: 200, body: body.clone(), end });
+    let output = run(telemetry(&server, &["export"]));
+    assert_eq!(succeeds(&output).lines().count(), 3);
+    assert!(words(&output).contains("runs/x.parquet could not be read"), "{}", words(&output));
+}
+
+#[test]
+fn a_build_of_ci_overwrites_the_file_of_the_build_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = collector_of(vec![runs(3)]);
+    for _ in 0..2 {
+        let mut command = telemetry(&server, &["export", "--format", "json", "--output", "metrics.json"]);
+        succeeds(&run_in(command.env("CI", "true").current_dir(folder.path())));
+    }
+    assert_eq!(names(folder.path()), ["metrics.json"]);
+}
+
+#[test]
+fn a_flag_that_nothing_would_come_of_is_refused() {
+    let server = collector_of(vec![runs(1)]);
+    for (arguments, wanted) in [
+        (["--url", "http://x"].as_slice(), "a file takes no --url"),
+        (&["--resume"], "a file takes no --resume"),
+        (
+            &["--format", "influx", "--url", "http://x", "--database", "d", "--output", "f"],
+            "leave out --output",
+        ),
+        (
+            &["--format", "influx", "--url", "http://x", "--database", "d", "--app-key", "k"],
+            "takes no --app-key",
+        ),
+        (&["--format", "otlp", "--url", "http://x", "--api-key", "k"], "--api-key-file"),
+        (&["--format", "otlp", "--destination", "n", "--profile", "otlp"], "takes no --profile"),
+        (&["--destination", "s3://b/", "--api-key", "k"], "AWS_ACCESS_KEY_ID"),
+        (&["--destination", "s3://b/", "--database", "d"], "takes no --database"),
+    ] {
+        let told = fails(&run(telemetry(&server, &[&["export"], arguments].concat())), 2);
+        assert!(told.contains(wanted) && !told.contains("warning"), "{arguments:?}: {told}");
+    }
+    assert_eq!(server.asked(), Vec::<Asked>::new());
 }
 
 #[test]

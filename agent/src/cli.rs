@@ -17,9 +17,12 @@ mod doctor;
 mod emit;
 mod enroll;
 mod exec;
+mod install;
+pub mod man;
 mod page;
 mod preview;
 mod run;
+pub mod slim;
 
 pub use run::Shutdown;
 
@@ -43,6 +46,10 @@ pub enum AgentCommand {
     Emit(emit::EmitArgs),
     /// Run a command, pass it through untouched, and record it as a run
     Exec(exec::ExecArgs),
+    /// Set the agent up as a service of this user, and start it
+    Install(install::InstallArgs),
+    /// Stop the agent's service and take it away
+    Uninstall(install::UninstallArgs),
 }
 
 /// What `run` and `preview` are told; the same settings stand in `[agent]` of the configuration file.
@@ -103,6 +110,8 @@ pub fn execute(command: AgentCommand) -> ExitCode {
         AgentCommand::Doctor(args) => doctor::doctor(&args),
         AgentCommand::Emit(args) => emit::emit(&args),
         AgentCommand::Exec(args) => Ok(exec::exec(&args)),
+        AgentCommand::Install(args) => install::install(&args),
+        AgentCommand::Uninstall(args) => install::uninstall(&args),
     };
     outcome.unwrap_or_else(|failure| failure.report())
 }

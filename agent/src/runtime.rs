@@ -38,6 +38,7 @@ use crate::watch::{ChangeSet, Changes, Watcher};
 
 pub(crate) mod local;
 mod projects;
+mod pulse;
 pub mod slot;
 mod start;
 
@@ -113,6 +114,7 @@ pub struct Agent {
     metrics_address: Option<SocketAddr>,
     otlp: Option<otlp::Receiver>,
     door: Option<Door>,
+    pulse: Option<pulse::Pulse>,
 }
 
 struct HostSlot {
@@ -182,6 +184,7 @@ impl Agent {
             metrics_address,
             otlp,
             door,
+            pulse: None,
         };
         let variable = |name: &str| std::env::var(name).ok();
         agent.open_guide_place(endpoint::loki_guide_place(&variable));
@@ -211,7 +214,9 @@ impl Agent {
             if *shutdown.borrow() {
                 break;
             }
+            self.prove_progress().await;
             let wake_at = self.next_due().min(rescan_due).min(housekeeping_due).min(self.rediscovery_due);
+            let wake_at = self.pulse.as_ref().map_or(wake_at, |pulse| wake_at.min(pulse.due()));
             let pause = wake_at.0.saturating_sub(self.clock.monotonic().0);
             tokio::select! {
                 change = self.changes.changed() => self.on_change(&change).await,
@@ -291,6 +296,7 @@ impl Agent {
                 self.step_slot(index).await;
             }
             self.step_host().await;
+            self.prove_progress().await;
         }
         let unchanged = watched_before.iter().map(Vec::as_slice).eq(self.slots.iter().map(Slot::watched));
         if !watched_before.is_empty() && !unchanged {
@@ -413,6 +419,9 @@ impl Agent {
 
     /// Everything is durable already; this only makes the next start quicker.
     async fn stop(mut self) -> Result<(), SpoolError> {
+        if let Some(pulse) = &self.pulse {
+            pulse.stopping();
+        }
         self.publish_counters().await;
         let ended =
             tokio::time::timeout(STOP_TIMEOUT, async { while self.tasks.join_next().await.is_some() {} });

@@ -277,6 +277,11 @@ impl Spool {
         BatchReader::new(self.journal.reader(from), seq)
     }
 
+    /// Asks whether the writer still comes round and takes records; see [`Journal::probe`].
+    pub fn probe(&self) -> Result<Pending, AppendError> {
+        self.journal.probe()
+    }
+
     /// Wakes when more is spooled.
     pub fn subscribe(&self) -> journal::Subscription {
         self.journal.subscribe()
@@ -320,6 +325,11 @@ impl Spool {
     /// Events that are not acknowledged.
     pub fn events_queued(&self) -> u64 {
         self.last_seq.0.saturating_sub(self.acked.seq.0.max(self.first_seq.0.saturating_sub(1)))
+    }
+
+    /// Bytes of the batches that are not acknowledged.
+    pub fn unacked_bytes(&self) -> u64 {
+        self.unacked_bytes
     }
 
     /// Highest seq that is acknowledged.

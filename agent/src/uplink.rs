@@ -168,6 +168,10 @@ fn describe(status: &tonic::Status) -> String {
                 .to_owned()
         }
         Code::Unavailable => format!("the collector is not reachable: {}", status.message()),
+        // The connection's end, and not a word of the collector: what is behind it says more.
+        code if std::error::Error::source(status).is_some() => {
+            format!("the connection to the collector was lost ({code:?}): {}", channel::innermost(status))
+        }
         code => format!("the collector answered {code:?}: {}", status.message()),
     }
 }

@@ -21,10 +21,12 @@
 
 use std::hash::Hasher;
 
+use muster::clock::WallTime;
 use rustc_hash::{FxHashMap, FxHasher};
 use serde_json::{Value, json};
 
 use crate::dataset::{Column, DataSet};
+use crate::query::TimeRange;
 use crate::row::{Cell, Rows, columns_of_rows};
 
 /// The time that one point stands for.
@@ -341,6 +343,14 @@ fn is_tag(data_set: DataSet, column: &Column) -> bool {
         DataSet::Samples => &["scope", "worker"],
     };
     SHARED.contains(&column.name) || own.contains(&column.name)
+}
+
+/// The range that has all of each of its intervals: from the beginning of the one it begins in to the beginning of the one it
+/// ends in. Ranges that lie side by side do so afterwards. `None`: nothing is left.
+pub fn whole_intervals(range: TimeRange) -> Option<TimeRange> {
+    let begin = |time: WallTime| WallTime(time.0 - time.0 % (INTERVAL_SECONDS as u64 * 1_000_000));
+    let whole = TimeRange { from: begin(range.from), to: begin(range.to) };
+    (whole.from < whole.to).then_some(whole)
 }
 
 /// The interval of a time, by its first second.

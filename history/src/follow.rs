@@ -4,11 +4,13 @@
 //! order, whether the history has written it or not; records that retention deleted before it came to them are passed
 //! over, which takes a reader who is slower than days.
 
-use arrow_array::RecordBatch;
+use arrow_array::{BooleanArray, RecordBatch};
+use arrow_select::filter::filter_record_batch;
 use journal::Position;
 use journal::stream::StreamItem;
 use muster::clock::WallTime;
 
+use crate::cells::Words;
 use crate::dataset::DataSet;
 use crate::fold::Fold;
 use crate::query::{Filter, Query, TimeRange};
@@ -20,6 +22,21 @@ const STEP_ROWS_MAX: u64 = 8_192;
 
 /// The kinds of rows that are events; samples are readings, of which there are thousands.
 pub const FOLLOWED: [DataSet; 4] = [DataSet::Runs, DataSet::Events, DataSet::Sessions, DataSet::Usage];
+
+/// Counts of a tool's own bus, of which there are more than of everything else together.
+const UNTOLD_KIND: &str = "bus_events";
+
+/// The rows that a person who looks at what happens wants to see.
+pub(crate) fn told(data_set: DataSet, rows: RecordBatch) -> Result<RecordBatch, ScanError> {
+    let kinds = match data_set {
+        DataSet::Events => Words::of(&rows, "kind"),
+        _ => None,
+    };
+    let Some(kinds) = kinds else { return Ok(rows) };
+    let keep: BooleanArray =
+        (0..rows.num_rows()).map(|row| Some(kinds.get(row) != Some(UNTOLD_KIND))).collect();
+    Ok(filter_record_batch(&rows, &keep)?)
+}
 
 /// A reader of what is new.
 #[derive(Debug)]
@@ -76,7 +93,10 @@ impl Follow {
             let wanted = self.wanted.iter().find(|wanted| wanted.reads(&partition));
             let Some(wanted) = wanted else { continue };
             if let Some(selected) = wanted.select(&partition.team, &batch)? {
-                rows.push((partition.data_set, selected));
+                let selected = told(partition.data_set, selected)?;
+                if selected.num_rows() > 0 {
+                    rows.push((partition.data_set, selected));
+                }
             }
         }
         Ok(rows)

@@ -18,6 +18,7 @@ mod columnar;
 mod csv;
 mod json;
 mod layout;
+mod tagged;
 #[cfg(test)]
 mod tests;
 mod timestamp;
@@ -32,6 +33,7 @@ use parquet::errors::ParquetError;
 
 pub use columnar::{ArrowRows, ReadError};
 pub use layout::{CPU_PERCENT, Detail, Layout, MEMORY_MB};
+pub use tagged::tagged_lines;
 
 use crate::dataset::DataSet;
 use columnar::{ArrowWriter, ParquetWriter};

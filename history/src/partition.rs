@@ -79,6 +79,11 @@ impl JournalRange {
     pub fn covers(self, other: Self) -> bool {
         self.after <= other.after && other.to <= self.to
     }
+
+    /// Whether a record is in both.
+    pub fn meets(self, other: Self) -> bool {
+        self.after < other.to && other.after < self.to
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! ```text
 //! plan    _commits/<journal>-<after>.plan                "the records after `after` up to `to` are being written"
 //! files   <data set>/team=<team>/date=<day>/<journal>-<after>-<to>.parquet
+//! merge   _commits/<journal>-<data set>-team=<team>-date=<day>.merge      "these files of a folder are being made one"
 //! marker  _commits/<journal>-<after>-<to>.json           "all of that range is here": the cursor is now `to`
 //! ```
 //!
@@ -18,7 +19,8 @@
 //! |---|---|
 //! | a crash anywhere | the next opening deletes what is superseded or of no plan, and the planned range is written again |
 //! | a full disk, a bucket that is away, a missing permission | an error that says which; nothing is committed, nothing is lost |
-//! | a file cannot be read | set aside: moved to `_corrupt/`, in a bucket passed over; the rest is served |
+//! | a file cannot be read | set aside: moved to `_corrupt/`; the rest is served. Until it is there nothing is merged across it |
+//! | the answer to a merge is lost | the same merge again; a file that lies across others all the same is passed over |
 //! | the newest marker's content is damaged | its name counts |
 //! | the journal ends before the cursor, or has another record there | refused: it was restored from an older backup |
 
@@ -41,6 +43,7 @@ use std::sync::Arc;
 use journal::Position;
 use journal::format::JournalId;
 use object_store::ObjectStore;
+use object_store::path::Path;
 use parking_lot::Mutex;
 
 pub use commit::Encoded;
@@ -54,7 +57,7 @@ pub use visible::FileEntry;
 
 use crate::dataset::DataSet;
 use crate::partition::{JournalRange, Partition};
-use marker::{Marker, Plan};
+use marker::{Marker, MergePlan, Plan};
 use name::{JournalTag, Name};
 use shelf::{Listed, Shelf};
 use visible::{Sorted, sort_out};
@@ -104,6 +107,8 @@ struct State {
     retiring: Vec<Arc<FileEntry>>,
     /// To be moved out of the way.
     aside: Vec<Arc<FileEntry>>,
+    /// Merges that were begun and not heard of.
+    merging: BTreeMap<Partition, MergePlan>,
     set_aside: u64,
     old_markers: Vec<JournalRange>,
 }
@@ -115,8 +120,9 @@ struct Found {
     files: Vec<Arc<FileEntry>>,
     markers: HashMap<JournalTag, Vec<JournalRange>>,
     plans: HashMap<JournalTag, Vec<Position>>,
+    merges: Vec<(JournalTag, Partition)>,
     /// Left by a crash in the middle of a write.
-    unfinished: Vec<object_store::path::Path>,
+    unfinished: Vec<Path>,
 }
 
 impl Store {
@@ -177,7 +183,7 @@ impl Store {
     }
 
     /// Passes a file over from now on, since it cannot be read. Returns at once; the file is moved to `_corrupt/` with
-    /// the next change (in a bucket it stays where it is). Twice is no error.
+    /// the next change. Twice is no error.
     pub fn set_aside(&self, file: &FileEntry, why: &str) {
         let mut state = self.state.lock();
         let key = (file.partition.clone(), file.journal, file.range.after);
@@ -197,7 +203,10 @@ impl Store {
 
 impl Store {
     async fn read(place: &Place, journal: JournalId, is_read_only: bool) -> Result<Self, StoreError> {
-        let shelf = Shelf::open(place)?;
+        Self::on(Shelf::open(place)?, journal, is_read_only).await
+    }
+
+    async fn on(shelf: Shelf, journal: JournalId, is_read_only: bool) -> Result<Self, StoreError> {
         let tag = JournalTag::of(&journal);
         let found = Found::among(shelf.list().await?);
         let store = Self {
@@ -220,8 +229,16 @@ impl Store {
         let cursor = cursor_of(self.tag);
         let sorted = sort_out(found.files.clone(), cursor_of);
         let planned = self.read_plan(&found, cursor).await?;
+        let (merging, merged) = self.read_merges(&found, &sorted).await?;
+        if let Some(file) = sorted.overlapping.first() {
+            let (place, path, count) = (self.place(), &file.path, sorted.overlapping.len());
+            tracing::warn!(place, %path, count, "files of the history lie across others that have their rows; they are passed over");
+        }
         if !self.is_read_only {
             self.clean(&found, &sorted, planned).await?;
+            for path in &merged {
+                self.shelf.delete(path).await?;
+            }
         }
         let markers = found.markers.get(&self.tag).cloned().unwrap_or_default();
         let (newest, old_markers): (Vec<_>, Vec<_>) =
@@ -231,6 +248,7 @@ impl Store {
         state.bytes = sorted.visible.iter().map(|file| file.bytes).sum();
         state.visible = sorted.visible.into_iter().map(|file| (key_of(&file), file)).collect();
         state.old_markers = old_markers;
+        state.merging = merging;
         (state.cursor, state.planned, state.last_record) = (cursor, planned, last_record);
         Ok(())
     }
@@ -271,6 +289,38 @@ impl Store {
         Ok(plan.ok())
     }
 
+    /// The merges that were begun and are not done, and the plans of those that are.
+    async fn read_merges(
+        &self,
+        found: &Found,
+        sorted: &Sorted,
+    ) -> Result<(BTreeMap<Partition, MergePlan>, Vec<Path>), StoreError> {
+        let (mut begun, mut done) = (BTreeMap::new(), Vec::new());
+        for (tag, partition) in found.merges.iter().filter(|(tag, _)| *tag == self.tag) {
+            let path = name::merge_path(*tag, partition);
+            let plan = self.shelf.get_small(&path).await?.and_then(|bytes| MergePlan::decode(&bytes));
+            let mut own =
+                sorted.visible.iter().filter(|file| file.journal == *tag && file.partition == *partition);
+            match plan {
+                // A file that covers it is it, or was made of it; without files there is nothing to merge.
+                Some(plan) if own.any(|file| plan.range().meets(file.range)) => {
+                    let is_done = sorted.visible.iter().any(|file| {
+                        file.journal == *tag
+                            && file.partition == *partition
+                            && file.range.covers(plan.range())
+                    });
+                    if is_done {
+                        done.push(path);
+                    } else {
+                        begun.insert(partition.clone(), plan);
+                    }
+                }
+                _ => done.push(path),
+            }
+        }
+        Ok((begun, done))
+    }
+
     async fn read_last_record(&self, newest: Option<JournalRange>) -> Result<Option<LastRecord>, StoreError> {
         let Some(range) = newest else { return Ok(None) };
         let bytes = self.shelf.get_small(&name::marker_path(self.tag, range)).await?;
@@ -285,12 +335,14 @@ impl Store {
 impl Found {
     fn among(listed: Vec<Listed>) -> Self {
         let (files, unfinished) = (Vec::new(), Vec::new());
-        let mut found = Self { files, markers: HashMap::new(), plans: HashMap::new(), unfinished };
+        let merges = Vec::new();
+        let mut found = Self { files, markers: HashMap::new(), plans: HashMap::new(), merges, unfinished };
         for Listed { path, bytes, modified } in listed {
             match Name::parse(&path) {
                 Some(Name::File(name)) => found.files.push(Arc::new(FileEntry::new(name, bytes, modified))),
                 Some(Name::Marker(tag, range)) => found.markers.entry(tag).or_default().push(range),
                 Some(Name::Plan(tag, after)) => found.plans.entry(tag).or_default().push(after),
+                Some(Name::Merge(tag, partition)) => found.merges.push((tag, partition)),
                 None if path.as_ref().starts_with(name::UNFINISHED) => found.unfinished.push(path),
                 None => {}
             }

@@ -121,6 +121,14 @@ impl Journal {
         self.append_all(records)?.wait()
     }
 
+    /// Asks the writer whether it still comes round. Comes true, with the last durable position, when it has done with
+    /// what it was writing; while the disk hangs it does not. Writes nothing. For a watchdog.
+    pub fn probe(&self) -> Result<Pending, AppendError> {
+        let slot = Arc::new(Slot::default());
+        self.shared.probe(slot.clone())?;
+        Ok(Pending::new(slot))
+    }
+
     /// The last durable position.
     pub fn durable(&self) -> Position {
         self.shared.durable.position()

@@ -10,6 +10,9 @@ use crate::error::{AppendError, Cause};
 use crate::format::frame_len;
 use crate::record::Record;
 
+/// Most probes that wait at once; who asks waits for the answer before asking again.
+const PROBES_MAX: usize = 16;
+
 /// What a queued unit costs besides its frames: queue, slot and allocations, roughly.
 const UNIT_OVERHEAD_BYTES: usize = 256;
 
@@ -39,11 +42,12 @@ pub(crate) enum Condition {
 }
 
 /// Units that wait, and whether more may come.
-#[derive(Debug)]
 pub(crate) struct Queue {
     pub(crate) units: VecDeque<Unit>,
     /// Of units that wait and of units that are being written.
     pub(crate) bytes: usize,
+    /// Who wants to know that the writer still comes round. Answered whenever it does.
+    probes: Vec<Arc<dyn Completion>>,
     pub(crate) condition: Condition,
     pub(crate) is_closing: bool,
 }
@@ -89,7 +93,13 @@ impl Drop for Unit {
 
 impl Queue {
     pub(crate) fn new() -> Self {
-        Self { units: VecDeque::new(), bytes: 0, condition: Condition::Open, is_closing: false }
+        Self {
+            units: VecDeque::new(),
+            bytes: 0,
+            probes: Vec::new(),
+            condition: Condition::Open,
+            is_closing: false,
+        }
     }
 
     /// Whether a unit of these records may come now. A single unit always fits an empty queue: the configuration sees to
@@ -109,10 +119,39 @@ impl Queue {
         Ok(())
     }
 
+    /// Takes a probe. A full disk is no reason to refuse it: the writer comes round all the same.
+    pub(crate) fn push_probe(&mut self, probe: Arc<dyn Completion>) -> Result<(), AppendError> {
+        if self.is_closing {
+            return Err(AppendError::Closed);
+        }
+        if let Condition::Poisoned(cause) = &self.condition {
+            return Err(AppendError::Poisoned(cause.clone()));
+        }
+        if self.probes.len() >= PROBES_MAX {
+            return Err(AppendError::Full);
+        }
+        self.probes.push(probe);
+        Ok(())
+    }
+
+    /// Tells all probes.
+    pub(crate) fn answer_probes(&mut self, outcome: &Outcome) {
+        self.probes.drain(..).for_each(|probe| probe.complete(outcome));
+    }
+
     /// Takes a unit that was admitted.
     pub(crate) fn push(&mut self, unit: Unit) {
         self.bytes += unit.records.queue_bytes();
         self.units.push_back(unit);
+    }
+}
+
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue")
+            .field("units", &self.units)
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
     }
 }
 

@@ -119,6 +119,13 @@ impl Shared {
         Ok(())
     }
 
+    /// Queues a probe and wakes the writer.
+    pub(crate) fn probe(&self, done: Arc<dyn Completion>) -> Result<(), AppendError> {
+        self.queue.lock().push_probe(done)?;
+        self.work.notify_one();
+        Ok(())
+    }
+
     fn check_size(&self, records: &[Record]) -> Result<(), AppendError> {
         if records.is_empty() {
             return Err(AppendError::Empty);
@@ -177,6 +184,7 @@ impl Shared {
         tracing::error!(%cause, "journal is poisoned; nothing is acknowledged until it is opened anew");
         let mut queue = self.queue.lock();
         queue.condition = Condition::Poisoned(cause.clone());
+        queue.answer_probes(&Err(AppendError::Poisoned(cause.clone())));
         let units = std::mem::take(&mut queue.units);
         queue.bytes = 0;
         drop(queue);

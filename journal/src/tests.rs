@@ -7,5 +7,6 @@ mod faults;
 mod group;
 mod model;
 mod open;
+mod probe;
 mod retention;
 mod support;

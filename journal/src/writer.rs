@@ -92,7 +92,10 @@ impl Writer {
     fn take_group(&mut self) -> Option<Vec<Unit>> {
         let shared = &self.shared;
         let mut queue = shared.queue.lock();
+        let durable = Ok(shared.durable.position());
+        queue.answer_probes(&durable);
         while queue.units.is_empty() {
+            queue.answer_probes(&durable);
             if queue.is_closing {
                 return None;
             }

@@ -10,6 +10,7 @@ mod collector;
 mod dashboards;
 mod destination;
 mod health;
+mod man;
 mod metrics;
 mod serve;
 mod status;
@@ -71,19 +72,9 @@ enum Command {
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
-        /// The program that is completed.
-        #[arg(long, value_enum, default_value_t = Program::Muster)]
-        program: Program,
     },
-}
-
-/// A program of Muster.
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum Program {
-    /// Everything.
-    Muster,
-    /// The slim agent.
-    MusterAgent,
+    /// Print the man page, or write those of all commands.
+    Man(agent::cli::man::ManArgs),
 }
 
 /// Why a command failed.
@@ -118,7 +109,8 @@ impl Cli {
             Command::Dashboards(arguments) => dashboards::run(&arguments),
             Command::Destination(arguments) => destination::run(arguments),
             Command::CheckConfig(arguments) => check_config::run(arguments),
-            Command::Completions { shell, program } => completions(shell, program),
+            Command::Completions { shell } => completions(shell),
+            Command::Man(arguments) => man::run(&arguments),
         }
         .map(|()| ExitCode::SUCCESS)
     }
@@ -140,17 +132,10 @@ impl Failure {
     }
 }
 
-fn completions(shell: clap_complete::Shell, program: Program) -> Result<(), Failure> {
+fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
     use clap::CommandFactory;
-    let (name, mut command) = match program {
-        Program::Muster => ("muster", Cli::command()),
-        Program::MusterAgent => (
-            "muster-agent",
-            agent::cli::AgentCommand::augment_subcommands(clap::Command::new("muster-agent")),
-        ),
-    };
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut command, name, &mut script);
+    clap_complete::generate(shell, &mut Cli::command(), "muster", &mut script);
     print(&String::from_utf8_lossy(&script))
 }
 

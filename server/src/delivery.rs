@@ -92,6 +92,16 @@ pub struct Delivered {
     pub warnings: Vec<String>,
 }
 
+impl Delivered {
+    /// Adds what an earlier part of the same delivery has to tell.
+    pub fn add_told(&mut self, earlier: Delivered) {
+        for (why, count) in earlier.passed_over {
+            *self.passed_over.entry(why).or_default() += count;
+        }
+        self.warnings.splice(..0, earlier.warnings);
+    }
+}
+
 /// A delivery that did not come to its end.
 #[derive(Debug)]
 pub struct Stopped {
@@ -156,6 +166,7 @@ impl Delivery<'_> {
             delivered,
             place: Place::default(),
             gathered: 0,
+            passed_over: BTreeMap::new(),
         };
         let ended = run.all(rows);
         run.delivered.warnings = run.destination.warnings();
@@ -179,6 +190,8 @@ struct Run<'a, D, P> {
     place: Place,
     /// Rows that the destination has taken and not sent.
     gathered: u64,
+    /// Rows since the last place that was written down that were not for it: whoever goes on meets them again.
+    passed_over: BTreeMap<PassedOver, u64>,
 }
 
 impl<D: Destination, P: FnMut(u64, i64)> Run<'_, D, P> {
@@ -200,7 +213,7 @@ impl<D: Destination, P: FnMut(u64, i64)> Run<'_, D, P> {
                 }
                 match self.destination.take(&rows, row) {
                     Ok(()) => self.gathered += 1,
-                    Err(why) => *self.delivered.passed_over.entry(why).or_default() += 1,
+                    Err(why) => *self.passed_over.entry(why).or_default() += 1,
                 }
             }
             if !rows.is_empty() {
@@ -214,10 +227,15 @@ impl<D: Destination, P: FnMut(u64, i64)> Run<'_, D, P> {
 
     /// Sends what is gathered; `at` is the last row of it.
     fn send(&mut self, at: Option<Place>) -> Result<(), Cause> {
+        if self.gathered > 0 {
+            self.runtime.block_on(self.destination.send())?;
+        }
+        for (why, count) in std::mem::take(&mut self.passed_over) {
+            *self.delivered.passed_over.entry(why).or_default() += count;
+        }
         if self.gathered == 0 {
             return Ok(());
         }
-        self.runtime.block_on(self.destination.send())?;
         self.delivered.rows += std::mem::take(&mut self.gathered);
         if let Some(at) = at {
             let position = at.with_rows(self.delivered.rows);

@@ -5,6 +5,7 @@
 //! that cannot be read, which an operator has just named, are an error of the start.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use history::dataset::DataSet;
 use history::reader::History;
@@ -22,6 +23,7 @@ pub struct ServedHistory {
     archive: Arc<Archive>,
     log: Arc<JournalStreamLog>,
     journal: Arc<Journal>,
+    reader_stall: Duration,
     reader: OnceLock<History>,
 }
 
@@ -105,6 +107,7 @@ impl HistoryKeeping {
             archive: writing.archive.clone(),
             log: log.clone(),
             journal: journal.clone(),
+            reader_stall: settings.reader_stall,
             reader: OnceLock::new(),
         };
         Ok(Self { served: Some(Arc::new(served)), writing: Some(writing) })
@@ -130,6 +133,11 @@ impl ServedHistory {
         };
         let reader = History::new(store, self.log.clone())?;
         Ok(self.reader.get_or_init(|| reader).clone())
+    }
+
+    /// How long a reader of rows may take nothing.
+    pub fn reader_stall(&self) -> Duration {
+        self.reader_stall
     }
 
     /// The writer's side: figures, and what is wrong.

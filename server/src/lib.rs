@@ -20,6 +20,7 @@ pub mod history;
 pub mod http;
 pub mod ingest;
 pub mod otlp_door;
+pub mod readiness;
 mod record_file;
 pub mod serve;
 pub mod stop;

@@ -37,6 +37,7 @@ use crate::fleet::Fleet;
 use crate::forward::{ForwardError, Forwarding};
 use crate::history::{HistoryError, HistoryKeeping};
 use crate::ingest::Admission;
+use crate::readiness::Pulse;
 use crate::stop::stopped;
 use crate::telemetry::TelemetryError;
 use crate::tls::{Certificate, TlsError};
@@ -162,6 +163,11 @@ impl Server {
             // The senders live as long as the listeners; without them there is nothing to break.
             Err(_) => std::future::pending().await,
         }
+    }
+
+    /// What a watchdog looks at.
+    pub fn pulse(&self) -> Pulse {
+        Pulse { journal: Arc::downgrade(&self.journal), figures: self.figures.clone() }
     }
 
     /// Changes what can be changed while running, and says what cannot.

@@ -3,7 +3,7 @@
 use std::process::{Command, Output};
 
 use support::collector::muster;
-use support::scripted_http::{Script, ScriptedHttp};
+use support::scripted_http::{End, Script, ScriptedHttp};
 
 use super::*;
 
@@ -27,6 +27,32 @@ fn export(collector: &ScriptedHttp, home: &Path, arguments: &[&str]) -> Command 
     }
     command.env("XDG_STATE_HOME", home);
     command
+}
+
+/// A collector that knows ranges: it has the rows of the one it is asked for. The first answer breaks off after `cut_after` rows.
+fn collector_with_ranges(rows: Vec<Row>, cut_after: Option<usize>) -> ScriptedHttp {
+    let layout = Layout { data_set: DataSet::Runs, detail: history::format::Detail::Guide };
+    let cut_after = Mutex::new(cut_after);
+    ScriptedHttp::start(move |asked| {
+        let time = |name: &str| -> i64 {
+            let value = asked.target.split(['?', '&']).find_map(|part| part.strip_prefix(name)).unwrap();
+            let time: jiff::Timestamp = value.replace("%3A", ":").parse().unwrap();
+            time.as_microsecond()
+        };
+        let (start, end) = (time("start="), time("end="));
+        let is_in = |row: &&Row| matches!(row["time"], Value::Integer(us) if start <= us && us < end);
+        let mut wanted: Vec<Row> = rows.iter().filter(is_in).cloned().collect();
+        let cut = cut_after.lock().unwrap().take();
+        wanted.truncate(cut.unwrap_or(usize::MAX));
+        let mut writer = RowWriter::new(Format::Arrow, layout, Vec::new()).unwrap();
+        batches(DataSet::Runs, &wanted, 1_000).iter().for_each(|batch| writer.write(batch).unwrap());
+        let mut body = writer.finish().unwrap();
+        if cut.is_some() {
+            body.truncate(body.len() - 8);
+            return Script { status: 200, body, end: End::Cut };
+        }
+        Script::ok(body)
+    })
 }
 
 fn words(output: &Output) -> String {
@@ -171,4 +197,157 @@ fn rows_go_to_an_otlp_server_from_the_command_line() {
         .output()
         .unwrap();
     assert!(words(&output).contains("named \"nowhere\""), "{}", words(&output));
+}
+
+/// What Datadog would have: of each series and time the last value that it was sent.
+fn points(received: &[Received]) -> BTreeMap<(String, i64), f64> {
+    let mut points = BTreeMap::new();
+    for request in received.iter().filter(|request| request.path.ends_with("/series")) {
+        let body: serde_json::Value = serde_json::from_slice(&request.plain).unwrap();
+        for series in body["series"].as_array().unwrap() {
+            let name = format!("{} {} {}", series["metric"], series["tags"], series["resources"]);
+            for point in series["points"].as_array().unwrap() {
+                let value = point["value"].as_f64().unwrap();
+                points.insert((name.clone(), point["timestamp"].as_i64().unwrap()), value);
+            }
+        }
+    }
+    points
+}
+
+#[test]
+fn two_adjacent_exports_to_datadog_leave_what_one_of_both_leaves() {
+    let folder = tempfile::tempdir().unwrap();
+    // Runs all the time for two minutes, so that every border is among some.
+    let base_us = now_us() - 120_000_000;
+    let rows: Vec<Row> = (0..1_200).map(|n| run(base_us + n * 100_000, "linter", "success", n)).collect();
+    let collector = collector_with_ranges(rows, None);
+    let told_time = |us: i64| jiff::Timestamp::from_microsecond(us).unwrap().to_string();
+    let (start, middle, end) = (base_us - 60_000_000, base_us + 63_456_789, base_us + 240_000_000);
+    let sent = |ranges: &[(i64, i64)]| {
+        let sink = HttpSink::spawn(|_, _| says(202, "{}"));
+        let url = sink.url();
+        for (from, to) in ranges {
+            let (from, to) = (told_time(*from), told_time(*to));
+            let recipe = ["--format", "datadog", "--url", &url, "--start", &from, "--end", &to];
+            let command = export(&collector, folder.path(), &recipe);
+            succeeds(&with(command, "DD_API_KEY", "a-key").output().unwrap());
+        }
+        points(&sink.received())
+    };
+    let whole = sent(&[(start, end)]);
+    let runs: f64 =
+        whole.iter().filter(|((name, _), _)| name.starts_with("\"muster.runs\"")).map(|(_, n)| n).sum();
+    assert_eq!(runs, 1_200.0);
+    assert_eq!(sent(&[(start, middle), (middle, end)]), whole);
+    assert_eq!(sent(&[(middle, end), (start, middle)]), whole, "in either order");
+    let short =
+        ["--format", "datadog", "--url", "http://127.0.0.1:1", "--start", "2026-11-01T00:00:01Z", "--end"];
+    let command = export(&collector, folder.path(), &[&short[..], &["2026-11-01T00:00:09Z"]].concat());
+    let output = with(command, "DD_API_KEY", "a-key").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(words(&output).contains("10 s"), "{}", words(&output));
+}
+
+#[test]
+fn a_stream_that_the_collector_cuts_is_asked_for_again_from_where_the_delivery_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = crowded_runs(20_000);
+    let collector = collector_with_ranges(rows.clone(), Some(13_000));
+    let sink = HttpSink::spawn(|_, _| taken());
+    let url = sink.url();
+    let recipe = ["--format", "influx", "--url", &url, "--database", "devloop", "--start", "24h ago"];
+    let told = succeeds(&export(&collector, folder.path(), &recipe).output().unwrap());
+    assert!(
+        told.contains("asking for the rows after") && told.contains("20000 rows of runs delivered"),
+        "{told}"
+    );
+    assert_eq!(collector.asked().len(), 2);
+    let got: String =
+        sink.received().into_iter().map(|request| String::from_utf8(request.plain).unwrap()).collect();
+    let whole = HttpSink::spawn(|_, _| taken());
+    super::influx::to_influx(super::influx::influx(&whole.url()), DataSet::Runs, &rows).unwrap();
+    let whole: String =
+        whole.received().into_iter().map(|request| String::from_utf8(request.plain).unwrap()).collect();
+    assert_eq!(got.lines().collect::<Vec<_>>(), whole.lines().collect::<Vec<_>>());
+}
+
+#[test]
+fn a_new_delivery_leaves_the_place_of_one_that_did_not_end_unless_forced() {
+    let folder = tempfile::tempdir().unwrap();
+    let collector = collector_with_ranges(crowded_runs(20_000), None);
+    let sink = HttpSink::spawn(|number, _| if number == 2 { says(400, "no") } else { taken() });
+    let url = sink.url();
+    let place = folder.path().join("places/mine.json");
+    let place = place.to_str().unwrap();
+    let recipe = [
+        "--format",
+        "influx",
+        "--url",
+        &url,
+        "--database",
+        "d",
+        "--start",
+        "24h ago",
+        "--resume-file",
+        place,
+    ];
+    let run =
+        |more: &[&str]| export(&collector, folder.path(), &[&recipe[..], more].concat()).output().unwrap();
+    assert_eq!(run(&[]).status.code(), Some(1));
+    let written = std::fs::read(place).unwrap();
+    let refused = run(&[]);
+    assert_eq!(refused.status.code(), Some(1));
+    let told = words(&refused);
+    assert!(told.contains(place) && told.contains("--resume") && told.contains("--force"), "{told}");
+    assert_eq!(std::fs::read(place).unwrap(), written, "it is left as it was");
+    assert_eq!(sink.received().len(), 3, "and nothing was sent");
+    // Another collector with the same flags has another place.
+    let other = collector_with_ranges(crowded_runs(10), None);
+    let output = export(&other, folder.path(), &[&recipe[..], &["--resume"]].concat()).output().unwrap();
+    assert!(words(&output).contains("is of another delivery: the source was"), "{}", words(&output));
+    let told = succeeds(&run(&["--force"]));
+    assert!(told.contains("20000 rows of runs delivered"), "{told}");
+    assert!(!Path::new(place).exists());
+}
+
+#[test]
+fn rows_go_to_a_profile_with_headers_of_a_file_and_to_a_destination_of_the_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let collector = collector_of(&crowded_runs(300));
+    let sink = HttpSink::spawn(|_, _| says(200, ""));
+    let url = sink.url();
+    let file = |name: &str, content: &str| {
+        let path = folder.path().join(name);
+        muster::atomic_file::replace(&path, content.as_bytes(), muster::atomic_file::Access::Owner).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (key, headers) =
+        (file("key", "license-of-the-file"), file("headers", "# more of them\nX-Tenant: red\n"));
+    let flags = ["--url", &url, "--profile", "newrelic", "--api-key-file", &key, "--header-file", &headers];
+    let config = format!(
+        "[[destination]]\nname = \"relic\"\nprofile = \"newrelic\"\nendpoint = {url:?}\ncredential_file = {key:?}\n\
+         headers = {{ \"x-tenant\" = \"red\" }}\n"
+    );
+    let config = file("muster.toml", &config);
+    let named = ["--destination", "relic", "--config", &config];
+    for recipe in [&flags[..], &named] {
+        let before = sink.received().len();
+        let command = export(&collector, folder.path(), &[&["--format", "otlp"], recipe].concat()).output();
+        let told = succeeds(&command.unwrap());
+        assert!(told.contains("300 rows of runs delivered") && !told.contains("license-of"), "{told}");
+        let received = sink.received()[before..].to_vec();
+        let paths: BTreeSet<_> = received.iter().map(|request| request.path.clone()).collect();
+        assert_eq!(paths, ["/v1/logs", "/v1/traces"].map(str::to_owned).into());
+        for request in received {
+            assert_eq!(request.headers["api-key"], "license-of-the-file");
+            assert_eq!(request.headers["x-tenant"], "red");
+        }
+    }
+    let bad = file("bad", "no header at all: is here\nonly words\n");
+    let command =
+        export(&collector, folder.path(), &["--format", "otlp", "--url", &url, "--header-file", &bad]);
+    let output = { command }.output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(!words(&output).contains("only words"), "it may be a secret: {}", words(&output));
 }

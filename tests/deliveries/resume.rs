@@ -4,7 +4,13 @@ use super::influx::{influx, to_influx};
 use super::*;
 
 fn what(destination: &impl Destination) -> What {
-    What { destination: destination.describe(), query: "runs".to_owned(), from_us: 0, to_us: 1 }
+    What {
+        source: "here".to_owned(),
+        destination: destination.describe(),
+        query: "runs".to_owned(),
+        from_us: 0,
+        to_us: 1,
+    }
 }
 
 /// Delivers over and over with `--resume` until the end, as an operator would; returns how often it stopped.
@@ -48,17 +54,38 @@ fn a_delivery_that_dies_at_any_request_goes_on_without_doubling_or_losing() {
     rows.sort_by_key(|row| (time(row), !nameless(row)));
     let batches = batches(DataSet::Runs, &rows, 3_333);
     let mut dice = fastrand::Rng::with_seed(random.u64(..));
-    // Refused before it was taken: what was taken is in the ledger once.
-    let sink = HttpSink::spawn(move |_, _| if dice.u8(..4) == 0 { says(403, "not now") } else { taken() });
+    // Refused before it was taken: what was taken is in the ledger.
+    let taken_numbers = Arc::new(Mutex::new(Vec::new()));
+    let note = taken_numbers.clone();
+    let sink = HttpSink::spawn(move |number, _| {
+        if dice.u8(..4) == 0 {
+            return says(403, "not now");
+        }
+        note.lock().unwrap().push(number);
+        taken()
+    });
     let url = sink.url();
     let make = || Influx::new(DataSet::Runs, influx(&url), Arc::new(SystemClock::new())).unwrap();
     let path = folder.path().join("states/delivery.json");
     let mut stops = 0;
+    let mut before = 0;
     while stops == 0 {
+        before = taken_numbers.lock().unwrap().len();
         stops = deliver_with_resumes(make, &batches, &path);
     }
     assert!(!path.exists(), "nothing is left to resume");
     println!("stopped {stops} times");
+    // What the sink has of the delivery that was stopped, against one that never was.
+    let received = sink.received();
+    let numbers = taken_numbers.lock().unwrap()[before..].to_vec();
+    let got: String =
+        numbers.iter().map(|number| String::from_utf8(received[*number].plain.clone()).unwrap()).collect();
+    let whole = HttpSink::spawn(|_, _| taken());
+    to_influx(influx(&whole.url()), DataSet::Runs, &rows).unwrap();
+    let whole: String =
+        whole.received().iter().map(|request| String::from_utf8(request.plain.clone()).unwrap()).collect();
+    assert_eq!(got.lines().count(), 30_000);
+    assert_eq!(got.lines().collect::<Vec<_>>(), whole.lines().collect::<Vec<_>>());
 }
 
 #[test]
@@ -97,6 +124,7 @@ fn another_delivery_does_not_go_on_from_this_ones_place() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("delivery.json");
     let what = |destination: &str, query: &str| What {
+        source: "here".to_owned(),
         destination: destination.to_owned(),
         query: query.to_owned(),
         from_us: 1,
@@ -120,6 +148,12 @@ fn another_delivery_does_not_go_on_from_this_ones_place() {
     let words = StateFile::resume(path.clone(), what("x", "b")).unwrap_err().to_string();
     assert!(words.contains("another delivery: the destination was \"a\""), "{words}");
     assert!(StateFile::resume(path.clone(), what("a", "x")).is_err());
+    let elsewhere = What { source: "there".to_owned(), ..what("a", "b") };
+    let words = StateFile::resume(path.clone(), elsewhere.clone()).unwrap_err().to_string();
+    assert!(words.contains("the source was \"here\" and is now \"there\""), "{words}");
+    let environment = |_: &str| None;
+    let [one, other] = [what("a", "b"), elsewhere].map(|what| default_path(&what, &environment));
+    assert_ne!(one, other, "two sources have two files");
     std::fs::write(&path, "{").unwrap();
     let words = StateFile::resume(path, what("a", "b")).unwrap_err().to_string();
     assert!(words.contains("delete it"), "{words}");

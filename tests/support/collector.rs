@@ -134,6 +134,7 @@ pub fn muster() -> Command {
 
 /// Takes out of a command's environment what would change how Muster runs.
 pub fn clean_environment(command: &mut Command) {
+    command.env_remove("CI");
     for (name, _) in std::env::vars() {
         if ["MUSTER_", "LOKI_", "OTEL_", "XDG_"].iter().any(|prefix| name.starts_with(prefix)) {
             command.env_remove(name);

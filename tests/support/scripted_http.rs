@@ -18,6 +18,8 @@ pub struct Script {
 pub enum End {
     /// As it should.
     Whole,
+    /// As it should, a while later and with this in the trailer `muster-notices`.
+    Told(&'static str),
     /// The connection breaks before the last chunk.
     Cut,
     /// Nothing more comes, and the connection stays.
@@ -103,7 +105,7 @@ fn serve(stream: TcpStream, seen: &Mutex<Vec<Asked>>, script: &dyn Fn(&Asked) ->
     reader.by_ref().take(length).read_to_end(&mut asked.body).ok()?;
     let Script { status, body, end } = script(&asked);
     seen.lock().expect("no test holds it").push(asked);
-    write!(out, "HTTP/1.1 {status} Scripted\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n")
+    write!(out, "HTTP/1.1 {status} Scripted\r\ntransfer-encoding: chunked\r\ntrailer: muster-notices\r\nconnection: close\r\n\r\n")
         .ok()?;
     for chunk in body.chunks(10_000) {
         write!(out, "{:x}\r\n", chunk.len()).ok()?;
@@ -112,6 +114,10 @@ fn serve(stream: TcpStream, seen: &Mutex<Vec<Asked>>, script: &dyn Fn(&Asked) ->
     }
     match end {
         End::Whole => out.write_all(b"0\r\n\r\n").ok()?,
+        End::Told(notices) => {
+            std::thread::sleep(Duration::from_millis(500));
+            write!(out, "0\r\nmuster-notices: {notices}\r\n\r\n").ok()?;
+        }
         End::Cut => {}
         End::Hang => {
             out.set_read_timeout(Some(Duration::from_secs(60))).ok()?;

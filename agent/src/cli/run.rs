@@ -8,6 +8,7 @@ use muster::clock::SystemClock;
 use tokio::sync::watch;
 
 use super::{Failure, RunArgs};
+use crate::readiness::Readiness;
 use crate::runtime::Agent;
 
 /// Runs until a signal. Prints one line to stdout when the page is served: `ready metrics=ADDRESS`, and where OTLP is taken
@@ -23,7 +24,7 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::failed)?;
     runtime.block_on(async {
         let shutdown = Shutdown::on_signals().map_err(Failure::failed)?;
-        let agent = Agent::start(config, Arc::new(SystemClock::new()), shutdown.receiver())
+        let mut agent = Agent::start(config, Arc::new(SystemClock::new()), shutdown.receiver())
             .await
             .map_err(Failure::failed)?;
         let address = agent.metrics_address().map_or_else(|| "off".to_owned(), |address| address.to_string());
@@ -34,6 +35,7 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode, Failure> {
             .collect();
         // A parent that closed our stdout does not stop the agent.
         let _ = writeln!(std::io::stdout(), "ready metrics={address}{otlp}");
+        agent.announce(Readiness::of_this_process()).await;
         agent.run().await.map_err(Failure::failed)?;
         Ok(ExitCode::SUCCESS)
     })

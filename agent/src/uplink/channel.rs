@@ -221,5 +221,6 @@ pub(crate) fn innermost(error: &dyn std::error::Error) -> String {
     while let Some(source) = inner.source() {
         inner = source;
     }
-    plainly(inner.to_string())
+    // rustls says this before what a verifier of ours says.
+    plainly(inner.to_string().trim_start_matches("unexpected error: ").to_owned())
 }

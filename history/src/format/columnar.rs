@@ -1,6 +1,6 @@
 //! The formats that have types: a Parquet file and a stream of Arrow's IPC, with the schema of the rows.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 
 use arrow_array::{ArrayRef, RecordBatch, new_null_array};
 use arrow_ipc::reader::StreamReader;
@@ -29,6 +29,7 @@ pub(super) struct ArrowWriter<W: Write> {
 /// The rows of a stream of Arrow's IPC.
 pub struct ArrowRows<R: Read> {
     inner: StreamReader<Watched<R>>,
+    is_over: bool,
 }
 
 /// Why rows cannot be read.
@@ -114,7 +115,7 @@ impl<R: Read> ArrowRows<R> {
     pub fn new(input: R) -> Result<Self, ReadError> {
         let input = Watched { input, is_at_end: false };
         let inner = StreamReader::try_new(input, None).map_err(read_error)?;
-        Ok(Self { inner })
+        Ok(Self { inner, is_over: false })
     }
 
     /// What the rows have.
@@ -129,11 +130,18 @@ impl<R: Read> Iterator for ArrowRows<R> {
     fn next(&mut self) -> Option<Self::Item> {
         match self.inner.next() {
             Some(batch) => Some(batch.map_err(read_error)),
+            None if self.is_over => None,
             // Arrow takes the end of the input for the end of the rows; their end marker is read before it.
-            None if std::mem::take(&mut self.inner.get_mut().is_at_end) => {
+            None if self.inner.get_ref().is_at_end => {
+                self.is_over = true;
                 Some(Err(ReadError::Cut("their end marker is missing".to_owned())))
             }
-            None => None,
+            // What stands behind the marker is the end of the answer, with what its reader must know.
+            None => {
+                self.is_over = true;
+                let rest = io::copy(&mut self.inner.get_mut().input, &mut io::sink());
+                rest.err().map(|error| Err(ReadError::Cut(error.to_string())))
+            }
         }
     }
 }

@@ -14,6 +14,7 @@ use muster::clock::WallTime;
 
 use super::History;
 use crate::dataset::DataSet;
+use crate::follow::told;
 use crate::query::{Filter, Query, TimeRange};
 use crate::scan::{Cut, Notice, Scan, ScanError, Wanted};
 
@@ -35,7 +36,7 @@ pub struct Newest {
 
 impl History {
     /// The newest rows of `data_sets` since a time, at most `count` and at most [`NEWEST_ROWS_MAX`]. A data set that has
-    /// not what the filter asks for (sessions know no worker) is left out.
+    /// not what the filter asks for (sessions know no worker) is left out, and so are events of a tool's own bus.
     pub fn newest(
         &self,
         data_sets: &[DataSet],
@@ -61,6 +62,7 @@ impl History {
             while left > 0
                 && let Some(batch) = scan.next().transpose()?
             {
+                let batch = told(wanted.data_set, batch)?;
                 let times = batch.column(0).as_primitive::<TimestampMicrosecondType>().values();
                 for (row, time) in times.iter().take(left).enumerate() {
                     // The heap's top is the newest; of the same time the first data set, and there the last row.
@@ -100,6 +102,7 @@ mod tests {
         for set in SETS {
             let dated = fake.truth(set).into_iter();
             for (_, batch) in dated.filter(|(partition, _)| partition.day != crate::partition::Day::Undated) {
+                let batch = told(set, batch).unwrap();
                 let times = batch.column(0).as_primitive::<TimestampMicrosecondType>();
                 all.extend(times.values().iter().map(|time| (*time, set)));
             }

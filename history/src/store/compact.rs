@@ -5,6 +5,10 @@
 //! [`SETTLED_AFTER`] is made one file, or as few as [`COMPACTED_BYTES_MAX`] allows. What is chosen is a function of the
 //! list of files and of the time, so after a crash the same is done again.
 //!
+//! What is merged is written down first ([`MergePlan`]), as what is flushed is: a merge that was not heard of, since its answer was lost or the
+//! process died, is done again as it was and not otherwise, so the ranges of files never lie across each other. Files on both sides
+//! of one that was set aside are not merged before it is in its place, since what their range covers is deleted.
+//!
 //! What is held in memory: the files that are merged, as they are stored, the one that is made, and a batch of each.
 
 use std::sync::Arc;
@@ -17,11 +21,12 @@ use futures::{StreamExt, TryStreamExt};
 use journal::failpoint::failpoint;
 use muster::clock::WallTime;
 
-use super::name::FileName;
+use super::marker::MergePlan;
+use super::name::{FileName, JournalTag, merge_path};
 use super::visible::FileEntry;
-use super::{Store, StoreError, key_of};
+use super::{State, Store, StoreError, key_of};
 use crate::file::{self, Encoder, FileError, MergeInput};
-use crate::partition::JournalRange;
+use crate::partition::{JournalRange, Partition};
 
 /// Files that become one.
 pub const FAN_IN: usize = 8;
@@ -69,11 +74,7 @@ impl Store {
     pub async fn compact_once(&self, now: WallTime) -> Result<Option<Compacted>, StoreError> {
         let _one_at_a_time = self.changing.lock().await;
         self.refuse_read_only()?;
-        let chosen = {
-            let state = self.state.lock();
-            let own = state.visible.values().filter(|file| file.journal == self.tag);
-            choose(own, now)
-        };
+        let chosen = self.next_merge(now);
         let [first, .., last] = chosen.as_slice() else { return Ok(None) };
         let range = JournalRange { after: first.range.after, to: last.range.to };
         let inputs = self.fetch(&chosen).await?;
@@ -95,15 +96,39 @@ impl Store {
             }
         };
         drop(inputs);
+        self.begin_merge(&first.partition, MergePlan::new(range, chosen.len() as u64)).await?;
         failpoint("history-mid-compaction");
         let name = FileName { partition: first.partition.clone(), journal: self.tag, range };
         let file = Arc::new(FileEntry::new(name, merged.len() as u64, now));
         self.shelf.put(&file.path, merged).await?;
         failpoint("history-before-delete");
-        let bytes = file.bytes;
+        let (bytes, plan) = (file.bytes, merge_path(self.tag, &file.partition));
         self.replace(chosen, file);
+        if let Err(error) = self.shelf.delete(&plan).await {
+            // The next one takes its place, and whoever opens the store sees that it is done.
+            tracing::debug!(%error, "cannot delete what is done with");
+        }
         self.sweep().await?;
         Ok(Some(Compacted { bytes, ..done }))
+    }
+
+    /// What is merged next: what was begun before all else.
+    fn next_merge(&self, now: WallTime) -> Vec<Arc<FileEntry>> {
+        let state = self.state.lock();
+        let begun = state.merging.iter().map(|(partition, plan)| planned(&state, self.tag, partition, *plan));
+        if let Some(files) = begun.flatten().next() {
+            return files;
+        }
+        let is_free =
+            |file: &&Arc<FileEntry>| file.journal == self.tag && !state.merging.contains_key(&file.partition);
+        choose(state.visible.values().filter(is_free), &state.aside, now)
+    }
+
+    /// Writes down what is about to be merged.
+    async fn begin_merge(&self, partition: &Partition, plan: MergePlan) -> Result<(), StoreError> {
+        self.shelf.put(&merge_path(self.tag, partition), plan.encode()).await?;
+        self.state.lock().merging.insert(partition.clone(), plan);
+        Ok(())
     }
 
     /// The files' contents. One that is not there is empty, which no file is: it is set aside as one that cannot be read.
@@ -121,6 +146,7 @@ impl Store {
             }
         }
         state.bytes += new.bytes;
+        state.merging.remove(&new.partition);
         state.visible.insert(key_of(&new), new);
         state.retiring.extend(old);
     }
@@ -158,23 +184,42 @@ fn merge(inputs: &[Bytes], first: &FileEntry, range: JournalRange) -> Result<Byt
     Ok(merged)
 }
 
-/// The next files to merge, oldest first; empty if there are none. `files` come by folder and range. Pure.
-fn choose<'a>(files: impl Iterator<Item = &'a Arc<FileEntry>>, now: WallTime) -> Vec<Arc<FileEntry>> {
-    let mut folder: Vec<&Arc<FileEntry>> = Vec::new();
-    for file in files {
-        if folder.first().is_some_and(|first| first.partition != file.partition) {
-            let chosen = choose_in_folder(&folder, now);
-            if !chosen.is_empty() {
-                return chosen.iter().map(|file| Arc::clone(file)).collect();
-            }
-            folder.clear();
-        }
-        folder.push(file);
-    }
-    choose_in_folder(&folder, now).iter().map(|file| Arc::clone(file)).collect()
+/// The files of a merge that was begun, if they are all there. One that was set aside or dropped meanwhile leaves the merge
+/// undone and its folder unmerged: the next opening sees whether it was done after all.
+fn planned(
+    state: &State,
+    tag: JournalTag,
+    partition: &Partition,
+    plan: MergePlan,
+) -> Option<Vec<Arc<FileEntry>>> {
+    let own = state.visible.values().filter(|file| file.journal == tag && file.partition == *partition);
+    let files: Vec<_> = own.filter(|file| plan.range().covers(file.range)).cloned().collect();
+    (files.len() as u64 == plan.files).then_some(files)
 }
 
-fn choose_in_folder<'a, 'f>(folder: &'f [&'a Arc<FileEntry>], now: WallTime) -> &'f [&'a Arc<FileEntry>] {
+/// The next files to merge, oldest first; empty if there are none. `files` come by folder and range, and those on both sides
+/// of one of `aside` are not merged with each other. Pure.
+fn choose<'a>(
+    files: impl Iterator<Item = &'a Arc<FileEntry>>,
+    aside: &[Arc<FileEntry>],
+    now: WallTime,
+) -> Vec<Arc<FileEntry>> {
+    let files: Vec<&Arc<FileEntry>> = files.collect();
+    let is_between = |a: &FileEntry, bad: &FileEntry, b: &FileEntry| {
+        (&bad.partition, bad.journal) == (&a.partition, a.journal)
+            && a.range.to <= bad.range.after
+            && bad.range.to <= b.range.after
+    };
+    let go_together = |a: &&Arc<FileEntry>, b: &&Arc<FileEntry>| {
+        a.partition == b.partition && !aside.iter().any(|bad| is_between(a, bad, b))
+    };
+    let parts = files.chunk_by(go_together).map(|part| choose_in_part(part, now));
+    let chosen = parts.into_iter().find(|chosen| !chosen.is_empty()).unwrap_or_default();
+    chosen.iter().map(|file| Arc::clone(file)).collect()
+}
+
+/// Of a folder, or of what lies on one side of a file that was set aside.
+fn choose_in_part<'a, 'f>(folder: &'f [&'a Arc<FileEntry>], now: WallTime) -> &'f [&'a Arc<FileEntry>] {
     let top = tier_of(COMPACTED_BYTES_MAX);
     let by_tier = (0..=top).find_map(|tier| run_of_tier(folder, tier));
     by_tier.or_else(|| run_at_rest(folder, now)).unwrap_or_default()

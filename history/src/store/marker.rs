@@ -48,6 +48,35 @@ pub(super) struct Plan {
     pub(super) to: u64,
 }
 
+/// A merge that is under way: whoever finds it does the same again, or nothing in that folder, so that a file which arrives
+/// late never lies across the border of others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct MergePlan {
+    pub(super) after: u64,
+    pub(super) to: u64,
+    /// How many files become one.
+    pub(super) files: u64,
+}
+
+impl MergePlan {
+    pub(super) fn new(range: JournalRange, files: u64) -> Self {
+        Self { after: range.after.0, to: range.to.0, files }
+    }
+
+    pub(super) fn range(self) -> JournalRange {
+        JournalRange { after: Position(self.after), to: Position(self.to) }
+    }
+
+    pub(super) fn encode(self) -> Bytes {
+        encode(&self)
+    }
+
+    /// `None` if it is damaged: then nothing was begun, for it is whole before anything is.
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok().filter(|plan: &Self| plan.after < plan.to)
+    }
+}
+
 impl LastRecord {
     /// The record at `position` that was appended at `appended`.
     pub fn new(position: Position, appended: WallTime) -> Self {

@@ -4,6 +4,7 @@
 //! runs/team=platform/date=2026-11-21/5f0c9d1e-0000000000000001-0000000000003a7f.parquet    rows of a range
 //! _commits/5f0c9d1e-0000000000000001-0000000000003a7f.json                                 that range is whole
 //! _commits/5f0c9d1e-0000000000000001.plan                                                  what is being written
+//! _commits/5f0c9d1e-runs-team=platform-date=2026-11-21.merge                               what is being merged
 //! ```
 //!
 //! What begins with an underscore is no data for Hive, Spark and those who do as they do.
@@ -20,7 +21,7 @@ use crate::partition::{Day, JournalRange, Partition};
 
 /// The folder of markers and plans.
 pub const COMMITS: &str = "_commits";
-/// The folder of what was set aside, in a local place.
+/// The folder of what was set aside.
 pub const CORRUPT: &str = "_corrupt";
 /// The folder of what is being written, in a local place.
 pub const UNFINISHED: &str = "_unfinished";
@@ -49,6 +50,8 @@ pub enum Name {
     Marker(JournalTag, JournalRange),
     /// What is being written after a position.
     Plan(JournalTag, Position),
+    /// What is being merged of a folder.
+    Merge(JournalTag, Partition),
 }
 
 impl JournalTag {
@@ -77,6 +80,17 @@ pub fn plan_path(journal: JournalTag, after: Position) -> Path {
     Path::from(format!("{COMMITS}/{journal}-{:016x}.plan", after.0))
 }
 
+/// The path of the plan for a merge in a folder.
+pub fn merge_path(journal: JournalTag, partition: &Partition) -> Path {
+    let Partition { data_set, team, day } = partition;
+    Path::from(format!("{COMMITS}/{journal}-{data_set}-team={team}-date={day}.merge"))
+}
+
+/// Where a file is set aside.
+pub fn corrupt_path(path: &Path) -> Path {
+    Path::from(format!("{CORRUPT}/{path}"))
+}
+
 impl Name {
     /// What a path under the root says; `None`: not ours.
     pub fn parse(path: &Path) -> Option<Self> {
@@ -84,9 +98,11 @@ impl Name {
         let first = parts.next()?;
         let name = if first == COMMITS {
             let file = parts.next()?;
-            match file.strip_suffix(".json") {
-                Some(stem) => parse_stem(stem).map(|(journal, range)| Name::Marker(journal, range)),
-                None => parse_plan(file.strip_suffix(".plan")?),
+            match file.rsplit_once('.')? {
+                (stem, "json") => parse_stem(stem).map(|(journal, range)| Name::Marker(journal, range)),
+                (stem, "plan") => parse_plan(stem),
+                (stem, "merge") => parse_merge(stem),
+                _ => None,
             }
         } else {
             parse_file(first.parse().ok()?, &mut parts).map(Name::File)
@@ -116,6 +132,15 @@ fn parse_stem(stem: &str) -> Option<(JournalTag, JournalRange)> {
 fn parse_plan(stem: &str) -> Option<Name> {
     let (journal, after) = stem.split_once('-')?;
     Some(Name::Plan(parse_tag(journal)?, parse_position(after)?))
+}
+
+fn parse_merge(stem: &str) -> Option<Name> {
+    let (journal, rest) = stem.split_once('-')?;
+    let (data_set, rest) = rest.split_once("-team=")?;
+    let (team, day) = rest.split_once("-date=")?;
+    let partition =
+        Partition { data_set: data_set.parse().ok()?, team: team.parse().ok()?, day: parse_day(day)? };
+    Some(Name::Merge(parse_tag(journal)?, partition))
 }
 
 fn parse_tag(text: &str) -> Option<JournalTag> {
@@ -176,6 +201,8 @@ mod tests {
         ) {
             let team: Team = team.parse().expect("a team");
             let partition = Partition { data_set, team, day: day.map_or(Day::Undated, Day::Utc) };
+            let merge = merge_path(JournalTag(tag), &partition);
+            prop_assert_eq!(Name::parse(&merge), Some(Name::Merge(JournalTag(tag), partition.clone())));
             let name = FileName { partition, journal: JournalTag(tag), range };
             prop_assert_eq!(Name::parse(&name.path()), Some(Name::File(name)));
             let marker = marker_path(JournalTag(tag), range);
@@ -191,6 +218,7 @@ mod tests {
                 Some(Name::File(name)) => name.path(),
                 Some(Name::Marker(tag, range)) => marker_path(tag, range),
                 Some(Name::Plan(tag, after)) => plan_path(tag, after),
+                Some(Name::Merge(tag, partition)) => merge_path(tag, &partition),
                 None => return Ok(()),
             };
             prop_assert_eq!(written, path);

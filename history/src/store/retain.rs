@@ -48,6 +48,8 @@ impl Store {
             for file in &due {
                 state.visible.remove(&key_of(file));
                 state.bytes -= file.bytes;
+                // Nothing is left to merge; its plan goes with the next opening.
+                state.merging.remove(&file.partition);
             }
             state.retiring.extend(due);
             retained
@@ -56,11 +58,11 @@ impl Store {
         Ok(retained)
     }
 
-    /// Deletes what is retiring and held by no scan, and moves what is set aside. The caller holds `changing`.
+    /// Moves what is set aside, and then deletes what is retiring and held by no scan. The caller holds `changing`.
     pub(super) async fn sweep(&self) -> Result<(), StoreError> {
         let aside = std::mem::take(&mut self.state.lock().aside);
         for (at, file) in aside.iter().enumerate() {
-            if let Err(error) = self.shelf.set_aside(&file.path) {
+            if let Err(error) = self.shelf.set_aside(&file.path).await {
                 self.state.lock().aside.extend(aside[at..].iter().cloned());
                 return Err(error);
             }

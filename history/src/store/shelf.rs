@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | a file appears | whole, by rename; it and its folders are on disk before `put` returns | whole, as the store promises |
 //! | only if it is not there | one process has the journal's lock, so a look before is enough | conditional put (`If-None-Match: *`) |
-//! | set aside | moved to `_corrupt/` | stays, and is passed over by name |
+//! | set aside | moved to `_corrupt/` | copied to `_corrupt/`, then deleted: S3 has no rename |
 
 mod local;
 mod s3;
@@ -18,6 +18,7 @@ use object_store::path::Path;
 use object_store::{Error, ObjectStore, ObjectStoreExt};
 
 use super::error::{self, StoreError};
+use super::name::corrupt_path;
 use super::place::Place;
 
 pub use s3::open_bucket;
@@ -62,6 +63,12 @@ impl Shelf {
             Place::S3(bucket) => (open_bucket(bucket)?, Kind::S3),
         };
         Ok(Self { place: name, objects, kind })
+    }
+
+    /// A bucket that a test made.
+    #[cfg(test)]
+    pub(super) fn over(objects: Arc<dyn ObjectStore>) -> Self {
+        Self { place: "s3://a-test".to_owned(), objects, kind: Kind::S3 }
     }
 
     pub(super) fn place(&self) -> &str {
@@ -147,9 +154,17 @@ impl Shelf {
         }
     }
 
-    /// Moves a file out of the way; in a bucket it stays.
-    pub(super) fn set_aside(&self, path: &Path) -> Result<(), StoreError> {
-        let Kind::Local(folder) = &self.kind else { return Ok(()) };
-        folder.set_aside(path).map_err(|e| error::of_io(&self.place, format!("set aside {path}"), e))
+    /// Moves a file to `_corrupt/`. When this returns, its copy is there for good. One that is not there is no error.
+    pub(super) async fn set_aside(&self, path: &Path) -> Result<(), StoreError> {
+        if let Kind::Local(folder) = &self.kind {
+            return folder
+                .set_aside(path)
+                .map_err(|e| error::of_io(&self.place, format!("set aside {path}"), e));
+        }
+        match self.objects.copy(path, &corrupt_path(path)).await {
+            Ok(()) => self.delete(path).await,
+            Err(Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error::of_objects(&self.place, format!("set aside {path}"), error)),
+        }
     }
 }

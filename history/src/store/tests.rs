@@ -1,7 +1,7 @@
 //! The store in folders that crashes, other journals and bad disks left in any state.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
@@ -18,6 +18,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::file;
 use crate::fold::Fold;
+
+mod bucket;
 
 const JOURNAL: JournalId = [0xAB; 16];
 const NOW: WallTime = WallTime(1_795_000_000_000_000);
@@ -69,7 +71,7 @@ fn records(range: JournalRange) -> BTreeMap<Partition, Encoded> {
     encoded(&items, range)
 }
 
-async fn open(root: &Path) -> Store {
+async fn open(root: &FilePath) -> Store {
     Store::open(&Place::Local(root.to_owned()), JOURNAL).await.expect("the folder opens")
 }
 
@@ -97,7 +99,7 @@ fn expected(to: u64) -> Vec<i64> {
 }
 
 /// Names under a folder that are no folders, relative to it.
-fn names(root: &Path) -> Vec<PathBuf> {
+fn names(root: &FilePath) -> Vec<PathBuf> {
     let mut names = Vec::new();
     let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -114,7 +116,7 @@ fn names(root: &Path) -> Vec<PathBuf> {
     names
 }
 
-fn put_by_hand(root: &Path, files: &BTreeMap<Partition, Encoded>, range: JournalRange) {
+fn put_by_hand(root: &FilePath, files: &BTreeMap<Partition, Encoded>, range: JournalRange) {
     for (partition, encoded) in files {
         let name = name::FileName { partition: partition.clone(), journal: JournalTag::of(&JOURNAL), range };
         let path = root.join(name.path().as_ref());
@@ -124,7 +126,7 @@ fn put_by_hand(root: &Path, files: &BTreeMap<Partition, Encoded>, range: Journal
     }
 }
 
-fn put_plan_by_hand(root: &Path, range: JournalRange) {
+fn put_plan_by_hand(root: &FilePath, range: JournalRange) {
     let path = root.join(name::plan_path(JournalTag::of(&JOURNAL), range.after).as_ref());
     std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
     #[expect(clippy::disallowed_methods, reason = "what a crash left")]

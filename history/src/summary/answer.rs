@@ -1,7 +1,8 @@
 //! From a question to its answer: which rows are read, which groups are shown.
 //!
 //! All data sets are read at one moment and the runs once more for each step of a quantile that is not found yet; both periods
-//! of a comparison are read together.
+//! of a comparison are read together. A file that breaks while it is read is in no part of the answer: then all of it is
+//! counted again without it, since passes that do not see the same rows find no quantiles.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -9,7 +10,6 @@ use std::sync::Arc;
 use super::count::{Counter, columns};
 use super::groups::{self, NAMED, OVERFLOW, UNGROUPED};
 use super::quantiles::{Distribution, Hunts, VALUES_MAX};
-use super::sessions::SESSIONS_MAX;
 use super::tally::{Status, Tally};
 use super::{
     Before, By, Figures, GROUPS_SHOWN_MAX, Group, Others, Quantiles, RunFigures, SessionFigures, Summary,
@@ -19,8 +19,11 @@ use crate::cells::{Integers, times};
 use crate::dataset::DataSet;
 use crate::query::{Query, TimeRange};
 use crate::reader::History;
-use crate::scan::{Cut, Scan, ScanError, Wanted};
+use crate::scan::{Cut, Notice, Scan, ScanError, Wanted};
 use muster::clock::WallTime;
+
+/// Files that may break while they are counted before the rest is given as it is.
+const RECOUNTS_MAX: usize = 10;
 
 impl History {
     /// Counts what happened in a range. It reads all of it: run it in a thread of its own.
@@ -35,11 +38,34 @@ pub(super) fn summarise(
     asked: &SummaryAsked,
     values_max: usize,
 ) -> Result<Summary, ScanError> {
-    let mut work = Work::start(history, asked, values_max)?;
-    work.count()?;
-    let shown = Shown::of(&work.now, asked.by);
-    let slots = work.quantiles(&shown)?;
-    Ok(work.answer(&shown, &slots))
+    summarise_between(history, asked, values_max, || ())
+}
+
+/// The same; `between` is called between the first pass and the next.
+pub(super) fn summarise_between(
+    history: &History,
+    asked: &SummaryAsked,
+    values_max: usize,
+    mut between: impl FnMut(),
+) -> Result<Summary, ScanError> {
+    let mut broken = Vec::new();
+    loop {
+        let may_recount = broken.len() < RECOUNTS_MAX;
+        let mut work = Work::start(history, asked, values_max)?;
+        work.count()?;
+        if work.broken.is_empty() || !may_recount {
+            between();
+            let shown = Shown::of(&work.now, asked.by);
+            let slots = work.quantiles(&shown)?;
+            if work.broken.is_empty() || !may_recount {
+                broken.append(&mut work.broken);
+                broken.append(&mut work.notices);
+                work.notices = broken;
+                return Ok(work.answer(&shown, &slots));
+            }
+        }
+        broken.append(&mut work.broken);
+    }
 }
 
 /// Which parts of the answer there are.
@@ -58,6 +84,8 @@ struct Work<'a> {
     now: Counter,
     before: Option<Counter>,
     notices: Vec<String>,
+    /// Of files that could not be read to their end.
+    broken: Vec<String>,
 }
 
 /// The groups that are shown, and those that are added up.
@@ -135,6 +163,7 @@ impl<'a> Work<'a> {
             now: Counter::new(range, asked.by, values_max),
             before: earlier.map(|earlier| Counter::new(earlier, None, values_max)),
             notices: Vec::new(),
+            broken: Vec::new(),
         })
     }
 
@@ -149,12 +178,7 @@ impl<'a> Work<'a> {
                     before.take(wanted.data_set, &batch);
                 }
             }
-            for notice in scan.notices() {
-                let notice = notice.to_string();
-                if !self.notices.contains(&notice) {
-                    self.notices.push(notice);
-                }
-            }
+            self.note(scan.notices());
         }
         if self.now.has_overflow() {
             self.notices.push(format!(
@@ -163,10 +187,22 @@ impl<'a> Work<'a> {
             ));
         }
         if self.now.sessions.is_full || self.before.as_ref().is_some_and(|before| before.sessions.is_full) {
-            self.notices
-                .push(format!("there are more than {SESSIONS_MAX} sessions; their number is at least that"));
+            self.notices.push(
+                "there are more sessions than can be told apart; there are at least so many".to_owned(),
+            );
         }
         Ok(())
+    }
+
+    fn note(&mut self, notices: &[Notice]) {
+        for notice in notices {
+            let is_broken = matches!(notice, Notice::FileSetAside { .. });
+            let told = if is_broken { &mut self.broken } else { &mut self.notices };
+            let notice = notice.to_string();
+            if !told.contains(&notice) {
+                told.push(notice);
+            }
+        }
     }
 
     /// Finds the quantiles of what is shown, in further passes over the runs if need be.
@@ -177,9 +213,14 @@ impl<'a> Work<'a> {
             groups: shown.groups.iter().map(|group| Slot::of(&self.now, &[*group])).collect(),
             others: Slot::of(&self.now, &shown.others),
         };
+        let is_whole = self.broken.is_empty();
         while !slots.all().all(Slot::is_done) {
             self.hunt(shown, &mut slots)?;
             slots.all_mut().for_each(Slot::narrow);
+            if is_whole && !self.broken.is_empty() {
+                // Not the rows that were counted: it is counted again.
+                break;
+            }
         }
         Ok(slots)
     }
@@ -193,7 +234,8 @@ impl<'a> Work<'a> {
         let Some(wanted) = self.wanted.iter().find(|wanted| wanted.data_set == DataSet::Runs).cloned() else {
             return Ok(());
         };
-        for batch in Scan::lying(self.history, wanted, self.cut.clone()) {
+        let mut scan = Scan::lying(self.history, wanted, self.cut.clone());
+        for batch in scan.by_ref() {
             let batch = batch?;
             let groups = self.now.groups.of_rows(DataSet::Runs, &batch);
             let [weights, durations, queued] =
@@ -215,6 +257,7 @@ impl<'a> Work<'a> {
                 }
             }
         }
+        self.note(scan.notices());
         Ok(())
     }
 

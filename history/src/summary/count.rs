@@ -4,6 +4,7 @@ use arrow_array::RecordBatch;
 use muster::clock::WallTime;
 
 use super::groups::{Groups, NAMED};
+use super::quantiles::{COARSE, FINE, Grain};
 use super::sessions::Sessions;
 use super::tally::{Status, Tally, add};
 use super::{By, POINTS_MAX, Point, Series, UsageFigures};
@@ -46,10 +47,10 @@ pub(super) struct Counter {
     pub(super) tallies: Vec<Tally>,
     pub(super) sessions: Sessions,
     pub(super) series: Series,
-    /// Different values in all distributions.
-    values: usize,
+    /// Most different values, or buckets, in all distributions.
     values_max: usize,
-    is_coarse: bool,
+    /// How wide buckets are, once there are buckets.
+    grain: Option<Grain>,
 }
 
 /// The kind of an event that is counted.
@@ -71,9 +72,8 @@ impl Counter {
             tallies: vec![Tally::default(); NAMED],
             sessions: Sessions::default(),
             series: series(range),
-            values: 0,
             values_max,
-            is_coarse: false,
+            grain: None,
         }
     }
 
@@ -112,10 +112,10 @@ impl Counter {
             tally.rows += 1;
             add(&mut tally.runs[status as usize], weight);
             if let Some(us) = durations.get(row) {
-                self.values += usize::from(tally.duration.add(us, weight));
+                tally.duration.add(us, weight);
             }
             if let Some(us) = queued.get(row) {
-                self.values += usize::from(tally.queued.add(us, weight));
+                tally.queued.add(us, weight);
             }
             if let Some(point) = point(&mut self.series, *time) {
                 add(&mut point.runs, weight);
@@ -127,13 +127,24 @@ impl Counter {
 
     /// A group that came after the others must be in buckets too, for they are merged.
     fn coarsen_if_many(&mut self) {
-        if self.values > self.values_max || self.is_coarse {
-            self.is_coarse = true;
-            for tally in &mut self.tallies {
-                tally.duration.coarsen();
-                tally.queued.coarsen();
-            }
+        while self.values() > self.values_max && self.grain != Some(COARSE) {
+            self.grain = Some(if self.grain.is_none() { FINE } else { COARSE });
+            self.coarsen();
         }
+        self.coarsen();
+    }
+
+    fn coarsen(&mut self) {
+        let Some(grain) = self.grain else { return };
+        for tally in &mut self.tallies {
+            tally.duration.coarsen(grain);
+            tally.queued.coarsen(grain);
+        }
+    }
+
+    /// Different values, or buckets, in all distributions.
+    fn values(&self) -> usize {
+        self.tallies.iter().map(|tally| tally.duration.len() + tally.queued.len()).sum()
     }
 
     fn take_events(&mut self, batch: &RecordBatch, groups: &[usize]) {

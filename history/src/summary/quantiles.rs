@@ -1,7 +1,8 @@
 //! Exact quantiles of any number of durations in bounded memory.
 //!
 //! As long as all distributions together have at most [`VALUES_MAX`] different values, each value is counted, and one pass
-//! over the rows is enough. Past that, values are counted in buckets 1/128 wide, and each quantile is hunted down: the bucket
+//! over the rows is enough. Past that, values are counted in buckets 1/128 wide, and where that are too many still, in buckets 1/8 wide, of which even 2,000
+//! groups have no more than two million. Each quantile is then hunted down: the bucket
 //! that it is in is cut into [`SLICES`] slices and the rows are read again, until a slice is one microsecond wide. The
 //! answer is the same.
 //!
@@ -16,8 +17,14 @@ use super::Quantiles;
 pub const VALUES_MAX: usize = 1 << 20;
 /// Parts that a bucket is cut into.
 const SLICES: u64 = 8_192;
-/// A bucket is one part in so many of its values.
-const PARTS_BITS: u32 = 7;
+/// How wide buckets are: a bucket is one part of two to this power of its values. The fine ones come first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Grain(u32);
+
+/// Buckets 1/128 wide.
+pub(super) const FINE: Grain = Grain(7);
+/// Buckets 1/8 wide: at most 496 of a distribution.
+pub(super) const COARSE: Grain = Grain(3);
 /// The quantiles, in percent.
 const PERCENTS: [u64; 3] = [50, 95, 99];
 
@@ -26,7 +33,8 @@ const PERCENTS: [u64; 3] = [50, 95, 99];
 pub(super) struct Distribution {
     /// Weight by value, or by bucket.
     counts: FxHashMap<u64, u64>,
-    is_bucketed: bool,
+    /// Of its buckets; `None`: values are counted one by one.
+    grain: Option<Grain>,
     pub(super) known: u64,
     pub(super) sum_us: u64,
 }
@@ -52,37 +60,44 @@ pub(super) struct Hunts {
 }
 
 impl Distribution {
-    /// Counts a value, and says whether it is one more to be kept.
-    pub(super) fn add(&mut self, value: u64, weight: u64) -> bool {
+    /// Counts a value.
+    pub(super) fn add(&mut self, value: u64, weight: u64) {
         self.known = self.known.saturating_add(weight);
         self.sum_us = self.sum_us.saturating_add(value.saturating_mul(weight));
-        let key = if self.is_bucketed { bucket(value) } else { value };
-        let before = self.counts.len();
+        let key = self.grain.map_or(value, |grain| bucket(value, grain));
         let count = self.counts.entry(key).or_default();
         *count = count.saturating_add(weight);
-        self.counts.len() > before
     }
 
-    /// Keeps buckets from now on.
-    pub(super) fn coarsen(&mut self) {
-        if self.is_bucketed {
+    /// How many values, or buckets, are kept.
+    pub(super) fn len(&self) -> usize {
+        self.counts.len()
+    }
+
+    /// Keeps buckets from now on that are at least as wide.
+    pub(super) fn coarsen(&mut self, grain: Grain) {
+        if self.grain.is_some_and(|own| own <= grain) {
             return;
         }
-        self.is_bucketed = true;
-        for (value, weight) in std::mem::take(&mut self.counts) {
-            *self.counts.entry(bucket(value)).or_default() += weight;
+        let own = self.grain.replace(grain);
+        for (key, weight) in std::mem::take(&mut self.counts) {
+            // Narrow buckets lie in wide ones.
+            let value = own.map_or(key, |own| edges(key, own).0);
+            let count = self.counts.entry(bucket(value, grain)).or_default();
+            *count = count.saturating_add(weight);
         }
         self.counts.shrink_to_fit();
     }
 
     pub(super) fn merge(&mut self, other: &Self) {
-        if other.is_bucketed {
-            self.coarsen();
+        if let Some(grain) = other.grain {
+            self.coarsen(grain);
         }
         self.known = self.known.saturating_add(other.known);
         self.sum_us = self.sum_us.saturating_add(other.sum_us);
         for (&key, &weight) in &other.counts {
-            let key = if self.is_bucketed && !other.is_bucketed { bucket(key) } else { key };
+            let value = other.grain.map_or(key, |grain| edges(key, grain).0);
+            let key = self.grain.map_or(value, |grain| bucket(value, grain));
             let count = self.counts.entry(key).or_default();
             *count = count.saturating_add(weight);
         }
@@ -97,7 +112,7 @@ impl Distribution {
         counts.sort_unstable();
         let hunts = PERCENTS.map(|percent| {
             let (key, rank) = nth(counts.iter().copied(), rank(self.known, percent));
-            let (low, high) = if self.is_bucketed { edges(key) } else { (key, key) };
+            let (low, high) = self.grain.map_or((key, key), |grain| edges(key, grain));
             Hunt::new(low, high, rank)
         });
         Some(Hunts { known: self.known, sum_us: self.sum_us, hunts })
@@ -167,19 +182,19 @@ fn nth(counts: impl Iterator<Item = (u64, u64)>, rank: u64) -> (u64, u64) {
     last
 }
 
-/// The bucket of a value: itself below 128, and 128 of them for each doubling above.
-fn bucket(value: u64) -> u64 {
-    let shift = value.checked_ilog2().unwrap_or(0).saturating_sub(PARTS_BITS);
-    if value >> PARTS_BITS == 0 { value } else { (u64::from(shift) << PARTS_BITS) + (value >> shift) }
+/// The bucket of a value: itself below 128 (8), and 128 (8) of them for each doubling above.
+fn bucket(value: u64, Grain(bits): Grain) -> u64 {
+    let shift = value.checked_ilog2().unwrap_or(0).saturating_sub(bits);
+    if value >> bits == 0 { value } else { (u64::from(shift) << bits) + (value >> shift) }
 }
 
 /// First and last value of a bucket.
-fn edges(bucket: u64) -> (u64, u64) {
-    if bucket >> (PARTS_BITS + 1) == 0 {
+fn edges(bucket: u64, Grain(bits): Grain) -> (u64, u64) {
+    if bucket >> (bits + 1) == 0 {
         return (bucket, bucket);
     }
-    let shift = (bucket >> PARTS_BITS) - 1;
-    let low = (bucket - (shift << PARTS_BITS)) << shift;
+    let shift = (bucket >> bits) - 1;
+    let low = (bucket - (shift << bits)) << shift;
     (low, low + ((1 << shift) - 1))
 }
 
@@ -196,11 +211,11 @@ mod tests {
         all[(n - n * (100 - percent) / 100).max(1) as usize - 1]
     }
 
-    fn found(values: &[(u64, u64)], coarsen_after: usize) -> Quantiles {
+    fn found(values: &[(u64, u64)], coarsen_after: usize, grains: &[Grain]) -> Quantiles {
         let mut distribution = Distribution::default();
         for (index, (value, weight)) in values.iter().enumerate() {
             if index == coarsen_after {
-                distribution.coarsen();
+                grains.iter().for_each(|grain| distribution.coarsen(*grain));
             }
             distribution.add(*value, *weight);
         }
@@ -210,7 +225,7 @@ mod tests {
             values.iter().for_each(|(value, weight)| hunts.add(*value, *weight));
             hunts.narrow();
             passes += 1;
-            assert!(passes <= 5, "it does not end");
+            assert!(passes <= 6, "it does not end");
         }
         hunts.found()
     }
@@ -222,17 +237,21 @@ mod tests {
             let most = 1_u64 << rng.u32(1..63);
             let values: Vec<_> = (0..rng.usize(1..200)).map(|_| (rng.u64(..most), rng.u64(1..4))).collect();
             for coarsen_after in [usize::MAX, 0, values.len() / 2] {
-                let got = found(&values, coarsen_after);
-                let wanted = PERCENTS.map(|percent| expected(&values, percent));
-                assert_eq!([got.p50_us, got.p95_us, got.p99_us], wanted, "seed {seed}");
+                for grains in [&[FINE][..], &[COARSE], &[FINE, COARSE]] {
+                    let got = found(&values, coarsen_after, grains);
+                    let wanted = PERCENTS.map(|percent| expected(&values, percent));
+                    assert_eq!([got.p50_us, got.p95_us, got.p99_us], wanted, "seed {seed} {grains:?}");
+                }
             }
         }
     }
 
     #[test]
     fn the_largest_value_is_found_too() {
-        assert_eq!(found(&[(u64::MAX, 1), (u64::MAX - 1, 1)], 0).p99_us, u64::MAX);
-        assert_eq!(found(&[(0, 7)], 0).p50_us, 0);
+        for grain in [FINE, COARSE] {
+            assert_eq!(found(&[(u64::MAX, 1), (u64::MAX - 1, 1)], 0, &[grain]).p99_us, u64::MAX);
+            assert_eq!(found(&[(0, 7)], 0, &[grain]).p50_us, 0);
+        }
     }
 
     #[test]
@@ -240,10 +259,13 @@ mod tests {
         for seed in 0..10_000 {
             let mut rng = fastrand::Rng::with_seed(seed);
             let value = rng.u64(..) >> rng.u32(..64);
-            let (low, high) = edges(bucket(value));
-            assert!(low <= value && value <= high, "{value} {low} {high}");
-            assert!(high - low <= value / 128, "{value} {low} {high}");
-            assert!(high == u64::MAX || bucket(high + 1) == bucket(value) + 1, "{value}");
+            for (grain, parts) in [(FINE, 128), (COARSE, 8)] {
+                let (low, high) = edges(bucket(value, grain), grain);
+                assert!(low <= value && value <= high, "{value} {low} {high}");
+                assert!(high - low <= value / parts, "{value} {low} {high}");
+                assert!(high == u64::MAX || bucket(high + 1, grain) == bucket(value, grain) + 1, "{value}");
+            }
+            assert!(bucket(u64::MAX, COARSE) < 496, "that many buckets a distribution has at the most");
         }
     }
 
@@ -258,8 +280,8 @@ mod tests {
         }
         half.merge(&other);
         assert_eq!(half.hunts().unwrap().found(), whole.hunts().unwrap().found());
-        other.coarsen();
+        other.coarsen(FINE);
         half.merge(&other);
-        assert!(half.is_bucketed && half.known > whole.known);
+        assert!(half.grain == Some(FINE) && half.known > whole.known);
     }
 }

@@ -12,6 +12,10 @@ use crate::cells::Words;
 
 /// Most different sessions, and most pairs of a session and a group, that are told apart: about 100 bytes each.
 pub const SESSIONS_MAX: usize = 500_000;
+/// Most bytes of different texts that name sessions.
+const TEXT_BYTES_MAX: usize = 64 << 20;
+/// What a text costs besides its bytes.
+const TEXT_BYTES_EACH: usize = 32;
 /// What names a session.
 const KEY: [&str; 5] = ["team", "agent_id", "tool", "project", "session"];
 /// All groups together.
@@ -21,6 +25,7 @@ const TOTAL: usize = usize::MAX;
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
     texts: FxHashMap<Box<str>, u32>,
+    text_bytes: usize,
     numbers: FxHashMap<[u32; KEY.len()], u32>,
     /// Whether it began in the range, by group and session.
     seen: FxHashMap<(usize, u32), bool>,
@@ -90,7 +95,12 @@ impl Sessions {
             let Some(text) = words.as_ref().and_then(|words| words.get(row)) else { continue };
             *number = match self.texts.get(text) {
                 Some(number) => *number,
+                None if self.text_bytes + text.len() + TEXT_BYTES_EACH > TEXT_BYTES_MAX => {
+                    self.is_full = true;
+                    return None;
+                }
                 None => {
+                    self.text_bytes += text.len() + TEXT_BYTES_EACH;
                     let next = self.texts.len() as u32 + 1;
                     self.texts.insert(text.into(), next);
                     next

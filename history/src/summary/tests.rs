@@ -6,8 +6,9 @@ use journal::stream::StreamItem;
 use metrics::{Aggregate, AggregateConfig, Applied, SeriesValue};
 use muster::clock::Monotonic;
 
-use super::answer::summarise;
+use super::answer::{summarise, summarise_between};
 use super::*;
+use crate::dataset::DataSet;
 use crate::reader::fake::{Fake, HOUR_US, START};
 
 fn asked(range: TimeRange, by: Option<By>) -> SummaryAsked {
@@ -170,4 +171,35 @@ fn a_summary_is_read_back_from_its_json_and_names_are_those_of_the_command() {
     assert_eq!(serde_json::from_value::<Summary>(json).unwrap(), summary);
     assert_eq!(By::ALL.map(|by| by.name().parse()), By::ALL.map(Ok));
     assert!("worker".parse::<By>().unwrap_err().to_string().contains("agent"));
+}
+
+#[test]
+fn a_file_that_breaks_between_two_passes_is_in_no_figure() {
+    let whole = |fake: &Fake| fake.history.summary(&asked(everything(), Some(By::Project))).unwrap();
+    for seed in 0..6 {
+        let fake = Fake::with_events(&mut fastrand::Rng::with_seed(seed), 80, 30, 3);
+        let before = whole(&fake);
+        let files = fake.files.files();
+        let runs: Vec<_> = files.iter().filter(|file| file.partition.data_set == DataSet::Runs).collect();
+        let victim = runs[seed as usize % runs.len()];
+        let mut is_broken = false;
+        let counted = summarise_between(&fake.history, &asked(everything(), Some(By::Project)), 50, || {
+            if !std::mem::replace(&mut is_broken, true) {
+                fake.files.damage(victim, |mut bytes| {
+                    bytes.truncate(bytes.len() / 2);
+                    bytes
+                });
+            }
+        })
+        .unwrap();
+        assert_eq!(fake.files.aside(), [victim.path.to_string()]);
+        assert!(
+            counted.notices.len() == 1 && counted.notices[0].contains(victim.path.as_ref()),
+            "{:?}",
+            counted.notices
+        );
+        // What is counted from what is left is the same, and less than it was.
+        assert_eq!(Summary { notices: Vec::new(), ..counted.clone() }, whole(&fake), "seed {seed}");
+        assert!(counted.total.runs.total < before.total.runs.total);
+    }
 }

@@ -3,13 +3,15 @@
 //! When it listens it prints one line to stdout: `ready grpc=ADDRESS http=ADDRESS otlp_http=ADDRESS` (or `otlp_http=off`).
 //!
 //! SIGTERM and SIGINT stop in order; SIGHUP reads the configuration again: a valid one is applied as far as it can be
-//! while running, an invalid one is refused with its reason and the old one stays.
+//! while running, an invalid one is refused with its reason and the old one stays. A service manager that listens
+//! (`NOTIFY_SOCKET`) is told of each of these, and that progress is made.
 
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use agent::readiness::Readiness;
 use muster::clock::{Clock, SystemClock};
 use muster::settings;
 
@@ -17,6 +19,7 @@ use super::Failure;
 use crate::audit::{Entry, What, Who};
 use crate::config::{Config, Overrides};
 use crate::figures::Reload;
+use crate::readiness::keep_proving;
 use crate::serve::{RunError, Server};
 use crate::telemetry::{self, LogFormat, LogReload};
 
@@ -97,6 +100,9 @@ async fn serve(arguments: &Arguments, config: Config, log: &LogReload) -> Result
     let otlp_http = server.otlp_http_address.map_or("off".to_owned(), |address| address.to_string());
     let (grpc, http) = (server.grpc_address, server.http_address);
     let _ = writeln!(std::io::stdout(), "ready grpc={grpc} http={http} otlp_http={otlp_http}");
+    let readiness = Readiness::of_this_process();
+    readiness.ready(&server.pulse().describe());
+    let proving = keep_proving(readiness.clone(), server.pulse());
     let broken = loop {
         tokio::select! {
             signal = signals.next() => match signal {
@@ -104,7 +110,11 @@ async fn serve(arguments: &Arguments, config: Config, log: &LogReload) -> Result
                     tracing::info!(signal = name, "stopping");
                     break None;
                 }
-                Signal::Reload => reload(arguments, &mut server, log),
+                Signal::Reload => {
+                    readiness.reloading();
+                    reload(arguments, &mut server, log);
+                    readiness.ready(&server.pulse().describe());
+                }
             },
             reason = server.broken() => {
                 tracing::error!(reason, "the journal cannot be written; stopping, so that it is opened anew");
@@ -112,6 +122,10 @@ async fn serve(arguments: &Arguments, config: Config, log: &LogReload) -> Result
             }
         }
     };
+    readiness.stopping("finishing streams and closing the journal");
+    if let Some(proving) = proving {
+        proving.abort();
+    }
     server.stop().await;
     tracing::info!("stopped");
     broken.map_or(Ok(()), |reason| Err(Failure::other(RunError::Poisoned(reason))))

@@ -95,6 +95,22 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     }
 }
 
+impl SourceArguments {
+    /// Which rows these are, in words that do not change from call to call: two sources are never taken for one.
+    fn describe(&self) -> String {
+        if let Some(path) = &self.data_dir {
+            let path = path.canonicalize().unwrap_or_else(|_| path.clone());
+            return format!("the data folder {}", path.display());
+        }
+        let server = self.collector.server.as_deref().unwrap_or("this machine");
+        match &self.collector.token_file {
+            // A team's token shows that team's rows.
+            Some(token) => format!("the collector at {server} with the token in {}", token.display()),
+            None => format!("the collector at {server}"),
+        }
+    }
+}
+
 impl RangeArguments {
     /// The range, by this machine's clock and zone.
     fn range(&self) -> Result<TimeRange, Failure> {

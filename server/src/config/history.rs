@@ -12,7 +12,7 @@ use super::destination::{Credential, CredentialError};
 use super::{ConfigError, raw::within};
 
 /// All that `[history]` may have.
-pub(super) const KEYS: [&str; 13] = [
+pub(super) const KEYS: [&str; 14] = [
     "enabled",
     "place",
     "endpoint",
@@ -26,6 +26,7 @@ pub(super) const KEYS: [&str; 13] = [
     "retention_days",
     "retention_bytes_max",
     "compaction",
+    "reader_stall_seconds",
 ];
 
 /// Rare enough for large files; what is younger is read from the journal.
@@ -37,6 +38,10 @@ const RETENTION_DAYS_RANGE: std::ops::RangeInclusive<u32> = 1..=36_500;
 /// Billions of runs.
 const RETENTION_BYTES_DEFAULT: u64 = 64 << 30;
 const RETENTION_BYTES_RANGE: std::ops::RangeInclusive<u64> = 1 << 20..=u64::MAX;
+
+/// A reader that is alive takes something within a minute.
+const READER_STALL_SECONDS_DEFAULT: u64 = 60;
+const READER_STALL_SECONDS_RANGE: std::ops::RangeInclusive<u64> = 1..=3_600;
 
 /// How the history is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +58,8 @@ pub struct HistorySettings {
     pub retention_bytes_max: u64,
     /// Whether small files are merged.
     pub compaction: bool,
+    /// How long a reader of rows may take nothing before its stream is cut.
+    pub reader_stall: Duration,
 }
 
 /// Where the history is, without secrets.
@@ -110,6 +117,7 @@ pub(super) struct RawHistory {
     retention_days: Option<u32>,
     retention_bytes_max: Option<u64>,
     compaction: Option<bool>,
+    reader_stall_seconds: Option<u64>,
 }
 
 impl HistorySettings {
@@ -165,12 +173,19 @@ impl RawHistory {
             RETENTION_BYTES_DEFAULT,
             &RETENTION_BYTES_RANGE,
         )?;
+        let reader_stall_seconds = within(
+            "history.reader_stall_seconds",
+            self.reader_stall_seconds,
+            READER_STALL_SECONDS_DEFAULT,
+            &READER_STALL_SECONDS_RANGE,
+        )?;
         Ok(HistorySettings {
             enabled: self.enabled.unwrap_or(true),
             flush_interval: Duration::from_secs(flush_seconds),
             retention_days,
             retention_bytes_max,
             compaction: self.compaction.unwrap_or(true),
+            reader_stall: Duration::from_secs(reader_stall_seconds),
             place: self.place(data_dir)?,
         })
     }

@@ -52,7 +52,7 @@ const SITES: [&str; 9] = [
 ];
 
 /// Where and how.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct DatadogSettings {
     /// The site, as in `DD_SITE`; `None` for `datadoghq.com`.
     pub site: Option<String>,

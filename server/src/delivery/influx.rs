@@ -32,7 +32,7 @@ pub const POINTS_MAX: usize = 5_000;
 pub const BYTES_MAX: usize = 1 << 20;
 
 /// Where and how.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct InfluxSettings {
     /// The server, such as `http://localhost:8086`.
     pub url: String,
@@ -49,7 +49,7 @@ pub struct InfluxSettings {
 }
 
 /// How requests are signed.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub enum InfluxCredential {
     /// Not at all.
     #[default]

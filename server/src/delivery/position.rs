@@ -21,14 +21,14 @@ pub struct Position {
 
 /// A row's place: its key, and how many rows of that key there were up to it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Place {
+pub(crate) struct Place {
     key: RowKey,
     of_key: u64,
 }
 
 impl Place {
     /// The place of a row, where `self` is the place of the last row of the batch before.
-    pub(super) fn at(&self, rows: &Rows<'_>, row: usize) -> Place {
+    pub(crate) fn at(&self, rows: &Rows<'_>, row: usize) -> Place {
         let key = rows.key(row);
         let before = (0..row).rev().take_while(|&row| rows.compare(row, &key) == Ordering::Equal).count();
         let carried = if before == row && self.key == key { self.of_key } else { 0 };
@@ -36,8 +36,13 @@ impl Place {
     }
 
     /// Goes to the next batch.
-    pub(super) fn leave(&mut self, last: &Place) {
+    pub(crate) fn leave(&mut self, last: &Place) {
         self.clone_from(last);
+    }
+
+    /// The key, and how many rows of it there were.
+    pub(crate) fn into_parts(self) -> (RowKey, u64) {
+        (self.key, self.of_key)
     }
 
     /// With how much was delivered.

@@ -28,6 +28,8 @@ pub struct StateFile {
 /// What is delivered, and where to. Two deliveries with the same go on from each other.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct What {
+    /// Where the rows come from, in words that do not change from call to call.
+    pub source: String,
     /// Where to, as in messages.
     pub destination: String,
     /// The rows: data set, filter and columns, in words that do not change from call to call.
@@ -100,6 +102,9 @@ impl StateFile {
             there: there.to_owned(),
             now: now.to_owned(),
         };
+        if written.what.source != now.source {
+            return Err(differs("the source", &written.what.source, &now.source));
+        }
         if written.what.destination != now.destination {
             return Err(differs("the destination", &written.what.destination, &now.destination));
         }
@@ -161,8 +166,10 @@ fn read(path: &Path) -> Result<Written, StateError> {
 pub fn default_path(what: &What, environment: settings::Environment<'_>) -> PathBuf {
     // The range is left out: `--resume` finds the file although `24h ago` has moved.
     let mut hasher = Sha256::new();
-    hasher.update((what.destination.len() as u64).to_be_bytes());
-    hasher.update(&what.destination);
+    for text in [&what.source, &what.destination] {
+        hasher.update((text.len() as u64).to_be_bytes());
+        hasher.update(text);
+    }
     hasher.update(&what.query);
     let name: String = hasher.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
     settings::default_state_dir(environment, "deliveries").join(format!("delivery-{name}.json"))

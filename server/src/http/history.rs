@@ -6,16 +6,15 @@
 //! | `/api/v1/history/summary` | figures of a range |
 //! | `/api/v1/history/recent` | the newest rows of all kinds as NDJSON, and with `follow=true` every one that comes |
 //!
-//! All take `start`, `end`, `team`, `project`, `tool`, `agent`, `user` and `status`; a team's token reads its own team alone. At
-//! most [`QUERIES_MAX`] are answered at once; the next is told 503 and when to come again, so that the history costs ingest
-//! a bounded part of the machine.
+//! All take `start`, `end`, `team`, `project`, `tool`, `agent`, `user` and `status`; a team's token reads its own team alone. A
+//! bounded number is answered at once, and of one team half of them ([`turns`]); the next is told 503 and when to come again.
 
 mod asked;
 mod page;
 mod recent;
 mod stream;
+mod turns;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_array::RecordBatch;
@@ -30,20 +29,16 @@ use history::reader::History;
 use history::readings::RunsWithReadings;
 use history::scan::{Scan, ScanError};
 use history::summary::{By, SummaryAsked};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 pub(super) use recent::recent;
+pub(super) use turns::Turns;
 
 use super::connection::Life;
 use super::{Pages, Reader, Refused, Shared};
 use asked::{Parameters, bad};
 use page::{Cursor, Page};
 
-/// Queries that run at once. Each reads with one thread and holds a few batches.
-pub(super) const QUERIES_MAX: usize = 4;
-/// Readers that follow the newest rows at once.
-pub(super) const FOLLOWERS_MAX: usize = 32;
 /// A page or a summary that takes longer is told so, before its connection ends.
 const ANSWER_MAX: Duration = Duration::from_secs(100);
 /// A stream of rows may take so long: ten million rows over a slow line.
@@ -51,33 +46,6 @@ const STREAM_MAX: Duration = Duration::from_secs(60 * 60);
 /// Rows of a page unless asked otherwise, and at most.
 const LIMIT_DEFAULT: usize = 100;
 const LIMIT_MAX: usize = 1_000;
-
-/// How many may ask at once.
-#[derive(Debug, Clone)]
-pub(super) struct Turns {
-    queries: Arc<Semaphore>,
-    followers: Arc<Semaphore>,
-}
-
-impl Turns {
-    pub(super) fn new() -> Self {
-        Self {
-            queries: Arc::new(Semaphore::new(QUERIES_MAX)),
-            followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
-        }
-    }
-
-    fn query(&self) -> Result<OwnedSemaphorePermit, Refused> {
-        let words =
-            format!("{QUERIES_MAX} queries of the history are running already; come again in a moment");
-        self.queries.clone().try_acquire_owned().map_err(|_| unavailable(words))
-    }
-
-    fn follower(&self) -> Result<OwnedSemaphorePermit, Refused> {
-        let words = format!("{FOLLOWERS_MAX} readers follow the history already");
-        self.followers.clone().try_acquire_owned().map_err(|_| unavailable(words))
-    }
-}
 
 /// Rows of a data set.
 pub(super) async fn rows(
@@ -106,12 +74,12 @@ pub(super) async fn rows(
         let limit = parameters.number("limit", LIMIT_DEFAULT, LIMIT_MAX)?;
         let after = parameters.text("after").map(str::parse::<Cursor>).transpose();
         let after = after.map_err(|()| bad("after is the `next` of the page before".to_owned()))?;
-        if let Some(after) = after {
+        if let Some(after) = &after {
             query.range.from = query.range.from.max(after.time());
         }
-        let permit = shared.turns.query()?;
+        let turn = shared.turns.query(&reader, shared.pages.is_open)?;
         let page = answer(move || {
-            let _permit = permit;
+            let _turn = turn;
             page_of(&history, &query, layout, after, limit)
         });
         return Ok(json(page.await?));
@@ -119,13 +87,13 @@ pub(super) async fn rows(
     if parameters.text("limit").or(parameters.text("after")).is_some() {
         return Err(bad(format!("limit and after page JSON; format={format} has all rows at once")));
     }
-    let permit = shared.turns.query()?;
+    let turn = shared.turns.query(&reader, shared.pages.is_open)?;
     let rows = answer(move || Ok(Rows::new(&history, &query, (format, layout))?)).await?;
     life.extend(STREAM_MAX);
-    let (chunks, body) = stream::pipe();
+    let (chunks, body) = stream::pipe(stall(&shared.pages));
     let stop = shared.pages.stop.clone();
     // It ends with its reader, or with the collector.
-    drop(tokio::task::spawn_blocking(move || stream::copy(rows, (format, layout), chunks, &stop, permit)));
+    drop(tokio::task::spawn_blocking(move || stream::copy(rows, (format, layout), chunks, &stop, turn)));
     Ok(stream::response(format, body))
 }
 
@@ -145,9 +113,9 @@ pub(super) async fn summary(
         by,
         compare: parameters.truth("compare", true)?,
     };
-    let permit = shared.turns.query()?;
+    let turn = shared.turns.query(&reader, shared.pages.is_open)?;
     let page = answer(move || {
-        let _permit = permit;
+        let _turn = turn;
         let summary = history.summary(&asked)?;
         serde_json::to_vec(&summary).map_err(|error| Problem::Failed(error.to_string()))
     });
@@ -231,6 +199,8 @@ impl From<Problem> for Refused {
             Problem::Scan(error @ (ScanError::NoColumn { .. } | ScanError::EmptyRange)) => {
                 bad(error.to_string())
             }
+            // It is as long as the store is behind, and will be shorter.
+            Problem::Scan(error @ ScanError::TailTooLong { .. }) => unavailable(error.to_string()),
             Problem::Scan(error) => {
                 tracing::warn!(%error, "a query of the history failed");
                 Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
@@ -263,6 +233,11 @@ fn history(pages: &Pages) -> Result<History, Refused> {
     served.reader().map_err(|error| unavailable(error.to_string()))
 }
 
+/// How long a reader may take nothing.
+fn stall(pages: &Pages) -> Duration {
+    pages.history.as_ref().map_or(Duration::ZERO, |served| served.reader_stall())
+}
+
 fn unavailable(words: String) -> Refused {
     Refused(StatusCode::SERVICE_UNAVAILABLE, words)
 }
@@ -273,4 +248,18 @@ fn json(page: Vec<u8>) -> Response {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_journal_whose_rest_is_too_long_is_told_to_come_again_and_a_wrong_question_is_not() {
+        let told = |error| Refused::from(Problem::Scan(error));
+        let Refused(status, words) = told(ScanError::TailTooLong { bytes: 300, bytes_max: 200 });
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(words.contains("in no file yet"), "{words}");
+        assert_eq!(told(ScanError::EmptyRange).0, StatusCode::BAD_REQUEST);
+    }
 }

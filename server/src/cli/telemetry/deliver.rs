@@ -6,7 +6,10 @@ mod object;
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 
+use history::datadog;
 use history::format::Detail;
+use history::query::TimeRange;
+use history::when::rfc3339;
 use secrecy::SecretString;
 
 use super::super::Failure;
@@ -72,6 +75,8 @@ pub(super) struct DeliverJob {
     pub(super) detail: Detail,
     /// Which rows `rows` are.
     pub(super) asked: Asked,
+    /// Where they come from, in words.
+    pub(super) source: String,
     /// Where they come from, for asking again or for others.
     pub(super) place: Place,
     /// Whether what is there may be overwritten.
@@ -85,6 +90,89 @@ impl DeliverArguments {
     pub(super) fn is_delivery(&self, format: ExportFormat) -> bool {
         let is_network = matches!(format, ExportFormat::Influx | ExportFormat::Datadog | ExportFormat::Otlp);
         is_network || self.destination.is_some()
+    }
+
+    /// Refuses the first flag that this kind of export would not look at.
+    pub(super) fn refuse_unused(&self, format: ExportFormat) -> Result<(), Failure> {
+        const STATE: [&str; 2] = ["--resume", "--resume-file"];
+        const API_KEY: [&str; 2] = ["--api-key", "--api-key-file"];
+        const APP_KEY: [&str; 2] = ["--app-key", "--app-key-file"];
+        let (what, takes): (&str, &[&[&str]]) = match format {
+            ExportFormat::Influx => {
+                ("--format influx", &[&["--url", "--database", "--destination-ca-file"], &API_KEY, &STATE])
+            }
+            ExportFormat::Datadog => {
+                ("--format datadog", &[&["--url", "--destination-ca-file"], &API_KEY, &APP_KEY, &STATE])
+            }
+            ExportFormat::Otlp if self.destination.is_some() => (
+                "--format otlp with --destination NAME, which is in the configuration,",
+                &[&["--destination", "--url"], &STATE],
+            ),
+            ExportFormat::Otlp => (
+                "--format otlp",
+                &[
+                    &["--url", "--profile", "--header-file", "--destination-ca-file", "--api-key-file"],
+                    &STATE,
+                ],
+            ),
+            _ if self.destination.is_some() => {
+                ("--destination s3://...", &[&["--destination", "--url", "--resume"]])
+            }
+            _ => ("a file", &[]),
+        };
+        let is_taken = |flag: &&str| takes.iter().any(|flags| flags.contains(flag));
+        let Some(flag) = self.given().find(|flag| !is_taken(flag)) else { return Ok(()) };
+        let instead = match (format, flag) {
+            (ExportFormat::Otlp, "--api-key") if self.destination.is_none() => {
+                ": name a file with --api-key-file, or the whole header with --header-file"
+            }
+            (_, "--api-key" | "--api-key-file")
+                if self.destination.is_some() && format.of_file().is_some() =>
+            {
+                ": an object store's key comes from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            }
+            _ if format.of_file().is_some() && self.destination.is_none() => {
+                ": --format influx, datadog or otlp, or --destination s3://..., sends rows elsewhere"
+            }
+            _ => "",
+        };
+        Err(Failure::Usage(format!("{what} takes no {flag}{instead}")))
+    }
+
+    /// The flags that were given.
+    fn given(&self) -> impl Iterator<Item = &'static str> {
+        let flags = [
+            ("--destination", self.destination.is_some()),
+            ("--url", self.url.is_some()),
+            ("--database", self.database.is_some()),
+            ("--profile", self.profile.is_some()),
+            ("--header-file", self.header_file.is_some()),
+            ("--destination-ca-file", self.destination_ca_file.is_some()),
+            ("--api-key", self.api_key.is_some()),
+            ("--api-key-file", self.api_key_file.is_some()),
+            ("--app-key", self.app_key.is_some()),
+            ("--app-key-file", self.app_key_file.is_some()),
+            ("--resume", self.resume),
+            ("--resume-file", self.resume_file.is_some()),
+        ];
+        flags.into_iter().filter(|(_, is_given)| *is_given).map(|(flag, _)| flag)
+    }
+
+    /// The range that is delivered: Datadog's points stand for an interval, and one that is not whole would take the
+    /// place of another's part of it.
+    pub(super) fn whole(&self, format: ExportFormat, range: TimeRange) -> Result<TimeRange, Failure> {
+        if format != ExportFormat::Datadog {
+            return Ok(range);
+        }
+        datadog::whole_intervals(range).ok_or_else(|| {
+            let words = format!(
+                "the range from {} to {} has no end of {} s in it, for which one of Datadog's points stands: take a longer one",
+                rfc3339(range.from),
+                rfc3339(range.to),
+                datadog::INTERVAL_SECONDS
+            );
+            Failure::Usage(words)
+        })
     }
 
     /// A key of a flag, a file or a variable, in this order.

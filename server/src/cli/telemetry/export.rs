@@ -75,7 +75,8 @@ pub(super) enum ExportFormat {
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
-    let range = arguments.range.range()?;
+    arguments.refuse_unused()?;
+    let range = arguments.deliver.whole(arguments.format, arguments.range.range()?)?;
     let layout = arguments.layout();
     let asked = Asked {
         data_set: arguments.data_set,
@@ -87,12 +88,12 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         let place = Place::open(&arguments.source)?;
         let rows = place.rows(&asked)?;
         let (format, detail, is_forced) = (arguments.format, layout.detail, arguments.force);
-        let flags = arguments.deliver;
-        return deliver::run(DeliverJob { format, detail, asked, place, is_forced, flags }, rows);
+        let (source, flags) = (arguments.source.describe(), arguments.deliver);
+        return deliver::run(DeliverJob { format, detail, asked, source, place, is_forced, flags }, rows);
     }
     // What is no delivery is a file.
     let Some(format) = arguments.format.of_file() else { return Ok(()) };
-    let output = Output::at(arguments.output.as_deref(), arguments.force)?;
+    let output = Output::at(arguments.output.as_deref(), arguments.force || is_build())?;
     if output.is_terminal() && matches!(format, Format::Parquet | Format::Arrow) {
         return Err(Failure::Usage(format!("{format} is not for a terminal; --output names a file")));
     }
@@ -108,6 +109,12 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         tell(&format!("{row_count} rows of {} written to {}", asked.data_set, path.display()));
     }
     Ok(())
+}
+
+/// Whether this is a build of CI, as Jenkins, GitHub and GitLab say: its workspace has the files of the build before, and
+/// the guides' recipes name the same file in each.
+fn is_build() -> bool {
+    std::env::var_os("CI").is_some_and(|value| value == "true")
 }
 
 /// Names that are told when one was asked for that is not there.
@@ -198,6 +205,19 @@ pub(super) fn tell(words: &str) {
 }
 
 impl Arguments {
+    /// A flag that nothing would come of is refused: whoever gave it meant something.
+    fn refuse_unused(&self) -> Result<(), Failure> {
+        self.deliver.refuse_unused(self.format)?;
+        if self.output.is_some() && self.format.of_file().is_none() {
+            let words = format!(
+                "--format {} goes to a server (--url) and to no file: leave out --output",
+                self.format
+            );
+            return Err(Failure::Usage(words));
+        }
+        Ok(())
+    }
+
     fn layout(&self) -> Layout {
         let detail = if self.detailed { Detail::Full } else { Detail::Guide };
         Layout { data_set: self.data_set, detail }

@@ -1,7 +1,8 @@
 //! Where an export goes on this machine: a file, or standard output.
 //!
 //! A file gets its name only when it is whole and on disk; until then it is `NAME.new.PID` beside it, which an error or
-//! Ctrl-C removes. What is there already is left alone without `--force`, before and after. A target that is no
+//! Ctrl-C removes. What is there already is left alone without `--force`, before and after; a build of CI has it
+//! (`CI=true`), since the next build finds the file of the one before in its workspace. A target that is no
 //! regular file (`/dev/stdout`, a pipe) is written to as it is.
 
 use std::fs::{self, File, OpenOptions};

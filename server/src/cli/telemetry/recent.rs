@@ -35,9 +35,19 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let filter = arguments.filter.filter();
     match Place::open(&arguments.source)? {
-        Place::DataDir(_) => Err(Failure::Other(
-            "recent asks a running collector (--server); of a data folder `muster telemetry export` has the rows".to_owned(),
+        Place::DataDir(_) if arguments.follow => Err(Failure::Usage(
+            "--follow needs a running collector (--server): nothing comes into a data folder that no collector runs on"
+                .to_owned(),
         )),
+        Place::DataDir(folder) => {
+            let lines = folder.newest(&filter, arguments.count)?;
+            for line in lines.lines() {
+                if !show(line, arguments.json)? {
+                    break;
+                }
+            }
+            Ok(())
+        }
         Place::Collector(collector) => {
             let path = path(&filter, arguments.count, arguments.follow);
             let mut lines = BufReader::new(collector.get(&path)?);

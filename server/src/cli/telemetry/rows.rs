@@ -6,14 +6,15 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use history::data_dir::DataDir;
 use history::dataset::DataSet;
-use history::format::ArrowRows;
+use history::follow::FOLLOWED;
+use history::format::{ArrowRows, tagged_lines};
 use history::query::{Filter, Query, TimeRange};
 use history::reader::History;
 use history::readings::RunsWithReadings;
 use history::scan::{Notice, Scan, ScanError};
 use history::summary::{Summary, SummaryAsked};
 use history::when::rfc3339;
-use muster::clock::SystemClock;
+use muster::clock::{SystemClock, WallTime};
 use tokio::runtime::{Builder, Runtime};
 
 use super::super::Failure;
@@ -67,6 +68,15 @@ impl Folder {
         let opened = opened.map_err(Failure::other)?;
         let history = History::new(opened.store, opened.log).map_err(Failure::other)?;
         Ok(Self { history, _runtime: Arc::new(runtime) })
+    }
+
+    /// The newest rows of all kinds but samples, oldest first, a line of JSON each.
+    pub(super) fn newest(&self, filter: &Filter, count: u64) -> Result<String, Failure> {
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        let newest = self.history.newest(&FOLLOWED, filter, WallTime(0), count).map_err(Failure::other)?;
+        newest.notices.iter().for_each(|notice| tell(&format!("warning: {notice}")));
+        let lines = tagged_lines(newest.rows).map_err(Failure::other)?;
+        String::from_utf8(lines).map_err(Failure::other)
     }
 
     fn rows(&self, asked: &Asked) -> Result<Rows, Failure> {

@@ -6,20 +6,19 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use arrow_array::RecordBatch;
 use axum::extract::{Extension, Query as UrlQuery, State};
 use axum::response::Response;
-use history::dataset::DataSet;
 use history::follow::{FOLLOWED, Follow};
-use history::format::{Detail, Format, FormatError, Layout, RowWriter};
+use history::format::{Format, tagged_lines};
 use journal::Subscription;
 use muster::clock::WallTime;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 
 use super::super::connection::Life;
 use super::super::{Reader, Refused, Shared};
 use super::asked::{Parameters, bad};
 use super::stream::{self, Chunks};
+use super::turns::Turn;
 use super::{Problem, answer, history};
 
 /// Rows unless asked otherwise, and at most.
@@ -51,7 +50,12 @@ pub(in super::super) async fn recent(
     };
     let is_followed = parameters.truth("follow", false)?;
     let filter = parameters.filter(&reader)?;
-    let permit = if is_followed { shared.turns.follower()? } else { shared.turns.query()? };
+    let is_open = shared.pages.is_open;
+    let turn = if is_followed {
+        shared.turns.follower(&reader, is_open)?
+    } else {
+        shared.turns.query(&reader, is_open)?
+    };
     let mut wake = shared.pages.journal.subscribe();
     wake.position();
     let since = WallTime(shared.pages.clock.wall().0.saturating_sub(PAST_US));
@@ -59,11 +63,11 @@ pub(in super::super) async fn recent(
         let newest = history.newest(&FOLLOWED, &filter, since, count)?;
         let follow = history.follow(&filter, newest.position);
         let notices: Vec<_> = newest.notices.iter().map(ToString::to_string).collect();
-        let lines = lines(newest.rows).map_err(|error| Problem::Failed(error.to_string()))?;
+        let lines = tagged_lines(newest.rows).map_err(|error| Problem::Failed(error.to_string()))?;
         Ok((lines, notices, follow))
     })
     .await?;
-    let (chunks, body) = stream::pipe();
+    let (chunks, body) = stream::pipe(super::stall(&shared.pages));
     if is_followed {
         life.extend(FOLLOW_MAX);
     }
@@ -72,7 +76,7 @@ pub(in super::super) async fn recent(
     // It ends with its reader, or with the collector.
     drop(tokio::task::spawn_blocking(move || {
         // Who has gone needs no word.
-        let _ = tell((&newest, &notices), following, chunks, &stop, permit);
+        let _ = tell((&newest, &notices), following, chunks, &stop, turn);
     }));
     Ok(stream::response(Format::Ndjson, body))
 }
@@ -87,7 +91,7 @@ fn tell(
     following: Option<Following>,
     mut chunks: Chunks,
     stop: &watch::Receiver<bool>,
-    _permit: OwnedSemaphorePermit,
+    _turn: Turn,
 ) -> io::Result<()> {
     chunks.write_all(newest)?;
     chunks.flush()?;
@@ -111,25 +115,9 @@ fn tell(
         let rows = follow.step().map_err(io::Error::other)?;
         if !rows.is_empty() {
             quiet = Duration::ZERO;
-            chunks.write_all(&lines(rows).map_err(io::Error::other)?)?;
+            chunks.write_all(&tagged_lines(rows).map_err(io::Error::other)?)?;
             chunks.flush()?;
         }
     }
     Ok(())
-}
-
-/// An object a line, each with its data set first.
-fn lines(rows: Vec<(DataSet, RecordBatch)>) -> Result<Vec<u8>, FormatError> {
-    let mut lines = Vec::new();
-    for (data_set, batch) in rows {
-        let layout = Layout { data_set, detail: Detail::Full };
-        let mut writer = RowWriter::new(Format::Ndjson, layout, Vec::new())?;
-        writer.write(&batch)?;
-        for line in writer.finish()?.split_inclusive(|byte| *byte == b'\n') {
-            // Every line begins with a brace.
-            lines.extend_from_slice(format!("{{\"data_set\":\"{data_set}\",").as_bytes());
-            lines.extend_from_slice(&line[1..]);
-        }
-    }
-    Ok(lines)
 }

@@ -1,5 +1,5 @@
 //! Rows as they come: a thread scans and writes, the connection sends. What is between them is bounded, so that a slow
-//! reader slows the scan; one that takes nothing for a minute loses it.
+//! reader slows the scan; one that takes nothing for a minute (`[history] reader_stall_seconds`) loses it.
 //!
 //! A stream that does not come to its end, whatever the reason, is cut: its last chunk is missing, and every HTTP client sees it. What the reader must know
 //! of a whole one (files that could not be read) is in the trailer [`NOTICES`], as a JSON array, for who sends `TE: trailers`.
@@ -17,11 +17,12 @@ use history::format::{Format, FormatError, Layout, RowWriter};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 
 use super::Rows;
+use super::turns::Turn;
 
 /// Name of the trailer.
 pub(super) const NOTICES: &str = "muster-notices";
@@ -31,18 +32,15 @@ const NOTICES_BYTES_MAX: usize = 16 << 10;
 const CHUNKS_AHEAD_MAX: usize = 4;
 /// Bytes of a chunk, about.
 const CHUNK_BYTES: usize = 128 << 10;
-/// Who takes nothing for so long has gone.
-const TAKES_NOTHING_MAX: Duration = Duration::from_secs(60);
-
 type Chunk = Result<Frame<Bytes>, io::Error>;
 
-/// Both ends of a stream.
-pub(super) fn pipe() -> (Chunks, Body) {
+/// Both ends of a stream. Who takes nothing for `stall` has gone.
+pub(super) fn pipe(stall: Duration) -> (Chunks, Body) {
     let (sender, receiver) = mpsc::channel(CHUNKS_AHEAD_MAX);
     let is_whole = Arc::new(AtomicBool::new(false));
     let body = Body::new(StreamBody::new(ReceiverStream::new(receiver).chain(cut_unless(is_whole.clone()))));
     let gathered = Vec::with_capacity(CHUNK_BYTES);
-    (Chunks { sender, runtime: Handle::current(), gathered, is_whole }, body)
+    (Chunks { sender, runtime: Handle::current(), stall, gathered, is_whole }, body)
 }
 
 /// What comes after the last chunk: nothing if the writer came to its end, else an error, which cuts the answer. A writer
@@ -71,7 +69,7 @@ pub(super) fn copy(
     (format, layout): (Format, Layout),
     chunks: Chunks,
     stop: &watch::Receiver<bool>,
-    _permit: OwnedSemaphorePermit,
+    _turn: Turn,
 ) {
     let cutter = chunks.cutter();
     let copied = (|| -> Result<(), Copying> {
@@ -87,7 +85,10 @@ pub(super) fn copy(
         Ok(())
     })();
     match copied {
-        Ok(()) | Err(Copying::ReaderGone) => {}
+        Ok(()) => {}
+        Err(Copying::ReaderGone) => {
+            tracing::debug!(%format, data_set = %layout.data_set, "a reader of history has gone, or took nothing for too long");
+        }
         Err(Copying::Failed(why)) => {
             tracing::warn!(why, %format, data_set = %layout.data_set, "a stream of history was cut");
             cutter.cut(why);
@@ -119,20 +120,21 @@ impl From<io::Error> for Copying {
 pub(super) struct Chunks {
     sender: mpsc::Sender<Chunk>,
     runtime: Handle,
+    stall: Duration,
     gathered: Vec<u8>,
     is_whole: Arc<AtomicBool>,
 }
 
 /// Ends a stream so that its reader sees that it is not whole.
-pub(super) struct Cutter(mpsc::Sender<Chunk>, Handle);
+pub(super) struct Cutter(mpsc::Sender<Chunk>, Handle, Duration);
 
 impl Chunks {
     fn cutter(&self) -> Cutter {
-        Cutter(self.sender.clone(), self.runtime.clone())
+        Cutter(self.sender.clone(), self.runtime.clone(), self.stall)
     }
 
     fn send(&self, frame: Frame<Bytes>) -> io::Result<()> {
-        let sent = self.runtime.block_on(self.sender.send_timeout(Ok(frame), TAKES_NOTHING_MAX));
+        let sent = self.runtime.block_on(self.sender.send_timeout(Ok(frame), self.stall));
         sent.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
     }
 
@@ -182,7 +184,7 @@ impl Write for Chunks {
 impl Cutter {
     fn cut(self, why: String) {
         // Who has gone needs no word.
-        let _ = self.1.block_on(self.0.send_timeout(Err(io::Error::other(why)), TAKES_NOTHING_MAX));
+        let _ = self.1.block_on(self.0.send_timeout(Err(io::Error::other(why)), self.2));
     }
 }
 
@@ -210,7 +212,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn a_stream_whose_writer_gave_up_ends_in_an_error_and_a_whole_one_does_not() {
         for is_whole in [true, false] {
-            let (mut chunks, body) = pipe();
+            let (mut chunks, body) = pipe(Duration::from_secs(60));
             let writing = tokio::task::spawn_blocking(move || {
                 chunks.write_all(b"a row").unwrap();
                 chunks.flush().unwrap();

@@ -22,7 +22,7 @@ use crate::delivery::influx::{Influx, InfluxCredential, InfluxSettings};
 use crate::delivery::otlp::Otlp;
 use crate::delivery::position::Position;
 use crate::delivery::state::{self, StateFile, What};
-use crate::delivery::{Delivered, Delivery, Destination, Retries};
+use crate::delivery::{Cause, Delivered, Delivery, Destination, Retries};
 
 /// A header file is a page of text.
 const HEADER_BYTES_MAX: u64 = 64 << 10;
@@ -34,50 +34,70 @@ pub(super) fn run(job: DeliverJob, rows: RowSource) -> Result<(), Failure> {
     match job.format {
         ExportFormat::Influx => {
             let settings = influx(&job.flags, job.detail)?;
-            deliver(job, rows, Influx::new(data_set, settings, clock).map_err(Failure::other)?)
+            deliver(&job, rows, || Influx::new(data_set, settings.clone(), clock.clone()))
         }
         ExportFormat::Datadog => {
             let settings = datadog(&job.flags)?;
-            deliver(job, rows, Datadog::new(data_set, settings, clock).map_err(Failure::other)?)
+            deliver(&job, rows, || Datadog::new(data_set, settings.clone(), clock.clone()))
         }
         _ => {
-            let destination = otlp(&job.flags)?;
-            let otlp = Otlp::new(data_set, destination, job.flags.retries(), clock);
-            deliver(job, rows, otlp.map_err(Failure::other)?)
+            let (destination, retries) = (otlp(&job.flags)?, job.flags.retries());
+            deliver(&job, rows, || Otlp::new(data_set, destination.clone(), retries, clock.clone()))
         }
     }
 }
 
-fn deliver(job: DeliverJob, rows: RowSource, mut destination: impl Destination) -> Result<(), Failure> {
-    let (state, from, rows) = begin(&job, rows, &destination)?;
+fn deliver<D: Destination, E: std::error::Error>(
+    job: &DeliverJob,
+    rows: RowSource,
+    make: impl Fn() -> Result<D, E>,
+) -> Result<(), Failure> {
+    let mut destination = make().map_err(Failure::other)?;
+    let (state, mut from, mut rows) = begin(job, rows, &destination)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(Failure::other)?;
     on_interrupt(|word| tell(&format!("{word}; go on with the same command and --resume")))?;
     let mut progress = Progress::new(job.asked.range, false);
-    let delivery = Delivery { data_set: job.asked.data_set, from, state: Some(&state) };
-    let noted = rows.map(|batch| {
-        let batch = batch.map_err(|failure| failure.to_string())?;
-        progress.note(&batch);
-        Ok(batch)
-    });
-    let ended = delivery.run(&runtime, &mut destination, noted, |_, _| {});
-    progress.finish();
-    match ended {
-        Ok(delivered) => {
-            state.remove().map_err(Failure::other)?;
-            tell(&format!(
-                "{} rows of {} delivered to {}",
-                delivered.rows,
-                job.asked.data_set,
-                destination.describe()
-            ));
-            tell_rest(&delivered);
-            Ok(())
+    let mut before = Delivered::default();
+    loop {
+        let delivery = Delivery { data_set: job.asked.data_set, from: from.clone(), state: Some(&state) };
+        let noted = rows.map(|batch| {
+            let batch = batch.map_err(|failure| failure.to_string())?;
+            progress.note(&batch);
+            Ok(batch)
+        });
+        let ended = delivery.run(&runtime, &mut destination, noted, |_, _| {});
+        let mut stopped = match ended {
+            Ok(mut delivered) => {
+                progress.finish();
+                delivered.add_told(before);
+                state.remove().map_err(Failure::other)?;
+                tell(&format!(
+                    "{} rows of {} delivered to {}",
+                    delivered.rows,
+                    job.asked.data_set,
+                    destination.describe()
+                ));
+                tell_rest(&delivered);
+                return Ok(());
+            }
+            Err(stopped) => stopped,
+        };
+        // A collector ends a stream that takes nothing, as it does not while a destination is away: the rest is asked for. Not without end,
+        // since something was delivered in between.
+        let place = stopped.delivered.position.clone().filter(|place| Some(place) != from.as_ref());
+        if let (Cause::Rows(why), Some(place)) = (&stopped.cause, place) {
+            tell(&format!("{why}; asking for the rows after {place}"));
+            if let Ok(rest) = rest(job, &state, &place) {
+                before.add_told(stopped.delivered);
+                (rows, from, destination) = (rest, Some(place), make().map_err(Failure::other)?);
+                continue;
+            }
         }
-        Err(stopped) => {
-            tell_rest(&stopped.delivered);
-            Err(Failure::Other(stopped.to_string()))
-        }
+        progress.finish();
+        stopped.delivered.add_told(before);
+        tell_rest(&stopped.delivered);
+        return Err(Failure::Other(stopped.to_string()));
     }
 }
 
@@ -89,6 +109,7 @@ fn begin(
 ) -> Result<(StateFile, Option<Position>, RowSource), Failure> {
     let asked = &job.asked;
     let what = What {
+        source: job.source.clone(),
         destination: destination.describe(),
         query: format!("{} {} {:?}", asked.data_set, detail_word(job.detail), asked.filter),
         from_us: asked.range.from.0,
@@ -107,12 +128,17 @@ fn begin(
         return Ok((StateFile::new(path, what), None, rows));
     }
     let (state, position) = StateFile::resume(path, what).map_err(Failure::other)?;
-    let mut rest = asked.clone();
-    rest.range.from = WallTime(u64::try_from(position.key.time_us).unwrap_or(0));
-    rest.range.to = WallTime(state.what().to_us);
     tell(&format!("going on after {position}; {} rows were delivered before", position.rows));
-    let rows = job.place.rows(&rest)?;
+    let rows = rest(job, &state, &position)?;
     Ok((state, Some(position), rows))
+}
+
+/// The rows of a delivery from a place on.
+fn rest(job: &DeliverJob, state: &StateFile, place: &Position) -> Result<RowSource, Failure> {
+    let mut rest = job.asked.clone();
+    rest.range.from = WallTime(u64::try_from(place.key.time_us).unwrap_or(0));
+    rest.range.to = WallTime(state.what().to_us);
+    job.place.rows(&rest)
 }
 
 fn tell_rest(delivered: &Delivered) {

@@ -73,15 +73,19 @@ fn runs(now: &RunFigures, before: Option<&RunFigures>) -> Vec<Line> {
             let points = (rate - before) * 100.0;
             if points.abs() < 0.05 { "=".to_owned() } else { format!("{points:+.1} points") }
         });
-        lines.push(line("success rate", percent(rate), change));
+        // A run that had nothing to do is no failure, as the guide's counters have it.
+        let rule = if now.skipped > 0 { " (success and skipped, of all)" } else { " (success, of all)" };
+        lines.push(line("success rate", format!("{}{rule}", percent(rate)), change));
     }
+    // They take no time, and half of all may be they.
+    let skipped = if now.skipped > 0 { " (skipped runs too)" } else { "" };
     let kinds = [
         ("duration p50 / p95 / p99", now.duration, before.and_then(|before| before.duration)),
         ("queue time p50 / p95 / p99", now.queued, before.and_then(|before| before.queued)),
     ];
     for (label, now, before) in kinds {
         if let Some(now) = now {
-            let value = quantiles(&now);
+            let value = format!("{}{skipped}", quantiles(&now));
             lines.push(line(label, value, p95_change(&now, before.as_ref())));
         }
     }

@@ -80,7 +80,11 @@ fn groups(summary: &Summary, by: By, is_terminal: bool) -> String {
     for column in table.column_iter_mut().skip(1).take(COLUMNS.len()) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    format!("{}\n", table.trim_fmt())
+    let mut text = format!("{}\n", table.trim_fmt());
+    if summary.groups.iter().any(|group| group.name.is_none()) {
+        text += &format!("(not known): what names no {by}\n");
+    }
+    text
 }
 
 /// A name must not move the cursor.
