@@ -2,7 +2,10 @@
 //!
 //! ```text
 //! mst_agt_<id: 12 digits>_<secret: 43 digits>_<checksum: 6 digits>      (digits are base62)
+//! mst_enr_...                                                            the same, to enrol with
 //! ```
+//!
+//! An enrolment token ([`TokenKind::Enrolment`]) is exchanged for a certificate and is accepted nowhere else.
 //!
 //! The prefix and the CRC-32C checksum let secret scanners find a leaked token without asking anybody. The secret is
 //! 256 random bits, so a plain SHA-256 of it is safe to store: there is nothing to guess (a slow password hash would
@@ -21,8 +24,10 @@ use zeroize::Zeroize;
 
 use crate::private_file;
 
-/// What every token starts with.
+/// What every token starts with that sends or reads.
 pub const TOKEN_PREFIX: &str = "mst_agt_";
+/// What every token starts with that an agent enrols with.
+pub const ENROLMENT_TOKEN_PREFIX: &str = "mst_enr_";
 
 const ID_DIGITS: usize = 12;
 const SECRET_DIGITS: usize = 43;
@@ -35,9 +40,19 @@ const TOKEN_FILE_BYTES_MAX: u64 = 4096;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub struct TokenId(String);
 
+/// What a token may be shown for; its prefix says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenKind {
+    /// Sending and reading.
+    Access,
+    /// Enrolling, and nothing else.
+    Enrolment,
+}
+
 /// A token with its secret.
 #[derive(Clone)]
 pub struct Token {
+    kind: TokenKind,
     id: TokenId,
     text: SecretString,
 }
@@ -51,7 +66,7 @@ pub struct TokenHash(#[serde(with = "hex_32")] [u8; 32]);
 pub enum TokenError {
     /// Wrong prefix, length, digits or checksum.
     #[error(
-        "not a Muster token: expected {TOKEN_PREFIX}<id>_<secret>_<checksum>; was it cut when it was copied?"
+        "not a Muster token: expected {TOKEN_PREFIX}<id>_<secret>_<checksum>, or {ENROLMENT_TOKEN_PREFIX}... to enrol with; was it cut when it was copied?"
     )]
     Malformed,
     /// Others than the owner can read the file.
@@ -72,31 +87,52 @@ pub enum TokenError {
     },
 }
 
+impl TokenKind {
+    /// What tokens of this kind start with.
+    pub const fn prefix(self) -> &'static str {
+        match self {
+            Self::Access => TOKEN_PREFIX,
+            Self::Enrolment => ENROLMENT_TOKEN_PREFIX,
+        }
+    }
+
+    /// The kind of a token's text, and what follows its prefix.
+    fn of(text: &str) -> Option<(Self, &str)> {
+        let kinds = [Self::Access, Self::Enrolment];
+        kinds.into_iter().find_map(|kind| Some((kind, text.strip_prefix(kind.prefix())?)))
+    }
+}
+
 impl Token {
-    /// Makes a token from 44 random bytes: 12 for the id and 32 for the secret.
-    pub fn from_random(mut random: [u8; 44]) -> Self {
+    /// Makes a token that sends or reads from 44 random bytes: 12 for the id and 32 for the secret.
+    pub fn from_random(random: [u8; 44]) -> Self {
+        Self::of_kind(TokenKind::Access, random)
+    }
+
+    /// Makes a token of a kind, as [`Token::from_random`].
+    pub fn of_kind(kind: TokenKind, mut random: [u8; 44]) -> Self {
         let id: String = random[..12].iter().map(|b| ALPHABET[*b as usize % 62] as char).collect();
         let mut secret = [0_u8; 32];
         secret.copy_from_slice(&random[12..]);
-        let mut body = format!("{TOKEN_PREFIX}{id}_{}", base62(secret));
+        let mut body = format!("{}{id}_{}", kind.prefix(), base62(secret));
         let text = format!("{body}_{}", checksum(&body));
         random.zeroize();
         secret.zeroize();
         body.zeroize();
-        Self { id: TokenId(id), text: text.into() }
+        Self { kind, id: TokenId(id), text: text.into() }
     }
 
     /// Reads a token's text and checks its form. Says nothing about whether a collector knows it.
     pub fn parse(text: &str) -> Result<Self, TokenError> {
         let text = text.trim();
         let (body, given) = text.rsplit_once('_').ok_or(TokenError::Malformed)?;
-        let parts = body.strip_prefix(TOKEN_PREFIX).and_then(|rest| rest.split_once('_'));
-        let (id, secret) = parts.ok_or(TokenError::Malformed)?;
+        let (kind, rest) = TokenKind::of(body).ok_or(TokenError::Malformed)?;
+        let (id, secret) = rest.split_once('_').ok_or(TokenError::Malformed)?;
         let digits = |t: &str, len| t.len() == len && t.bytes().all(|b| b.is_ascii_alphanumeric());
         if !digits(id, ID_DIGITS) || !digits(secret, SECRET_DIGITS) || given != checksum(body) {
             return Err(TokenError::Malformed);
         }
-        Ok(Self { id: TokenId(id.to_owned()), text: text.to_owned().into() })
+        Ok(Self { kind, id: TokenId(id.to_owned()), text: text.to_owned().into() })
     }
 
     /// Reads a token from a file that is private ([`private_file`]).
@@ -112,6 +148,11 @@ impl Token {
         let token = Self::parse(&text);
         text.zeroize();
         token
+    }
+
+    /// What it may be shown for.
+    pub fn kind(&self) -> TokenKind {
+        self.kind
     }
 
     /// Which record it belongs to.
@@ -234,6 +275,16 @@ mod tests {
             assert!(Token::parse(std::str::from_utf8(&changed).expect("ascii")).is_err(), "digit {at}");
             assert!(Token::parse(&text[..at]).is_err(), "cut at {at}");
         }
+    }
+
+    #[test]
+    fn the_prefix_says_the_kind_and_is_a_part_of_the_checksum() {
+        let token = Token::of_kind(TokenKind::Enrolment, [9; 44]);
+        assert!(token.expose().starts_with(ENROLMENT_TOKEN_PREFIX));
+        assert_eq!(Token::parse(token.expose()).expect("own text").kind(), TokenKind::Enrolment);
+        let renamed = token.expose().replacen(ENROLMENT_TOKEN_PREFIX, TOKEN_PREFIX, 1);
+        assert!(Token::parse(&renamed).is_err(), "one kind cannot be made of the other");
+        assert_eq!(self::token().kind(), TokenKind::Access);
     }
 
     #[test]

@@ -82,6 +82,7 @@ pub const COLLECTOR_FIGURES: &[OwnFigure] = &[
     counter("muster_server_events_accepted_total", &[]),
     counter("muster_server_accepted_bytes_total", &[]),
     counter("muster_server_events_missing_total", &[]),
+    counter("muster_server_enrolments_total", &["outcome"]),
     counter("muster_server_credentials_refused_total", &["reason"]),
     counter("muster_server_reloads_total", &["result"]),
     counter("muster_quota_refusals_total", &["team", "reason"]),

@@ -76,6 +76,7 @@ const MEANINGS: &[(&str, &str)] = &[
         "Bytes of batches acknowledged as durable for the first time since the start",
     ),
     ("muster_server_events_missing_total", "Events that agents could no longer send when they connected"),
+    ("muster_server_enrolments_total", "Requests for certificates of agents by what became of them"),
     ("muster_server_credentials_refused_total", "Credentials that were not accepted"),
     ("muster_server_reloads_total", "Changes of configuration, certificate and tokens while running"),
     (

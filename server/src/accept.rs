@@ -20,8 +20,10 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 pub use io::PeerIo;
+pub(crate) use permits::network_of;
 pub use permits::{PerIp, Permits};
 
+use crate::authority::PeerCertificate;
 use crate::figures::{Door, Figures, Refusal};
 
 /// A handshake is two round trips; a peer that needs longer is not one of ours.
@@ -57,8 +59,10 @@ pub struct Listener {
 pub struct Accepted {
     /// Its bytes.
     pub io: PeerIo,
-    /// Who it is.
+    /// Where it is.
     pub peer: SocketAddr,
+    /// The certificate that it showed, verified; `None` without one or without TLS.
+    pub certificate: Option<Arc<PeerCertificate>>,
     /// What is left of [`FIRST_REQUEST_TIMEOUT`].
     pub first_request_within: Duration,
 }
@@ -178,6 +182,8 @@ async fn greet(
             }
         }
     };
+    let certificate = io.peer_certificate().map(Arc::new);
     let spent = clock.monotonic().0.saturating_sub(arrived.0);
-    Some(Accepted { io, peer, first_request_within: FIRST_REQUEST_TIMEOUT.saturating_sub(spent) })
+    let first_request_within = FIRST_REQUEST_TIMEOUT.saturating_sub(spent);
+    Some(Accepted { io, peer, certificate, first_request_within })
 }

@@ -2,7 +2,9 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong usage, 3 the configuration is not valid.
 
+mod agents;
 mod audit;
+mod authority;
 mod check_config;
 mod collector;
 mod dashboards;
@@ -17,11 +19,14 @@ mod token;
 mod up;
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use muster::clock::SystemClock;
 use muster::reasons::reasons;
 
+use crate::audit::{self as audit_log, Entry};
 use crate::config::ConfigError;
 
 /// Muster gathers what coding agents and dev-loop tools do on every machine of a team.
@@ -51,6 +56,10 @@ enum Command {
     Telemetry(telemetry::Arguments),
     /// Make, list and revoke the credentials of teams.
     Token(token::Arguments),
+    /// The agents that have enrolled: list, show, revoke, rename.
+    Agents(agents::Arguments),
+    /// Who issues the agents' certificates: show, rotate.
+    Authority(authority::Arguments),
     /// Show who did what: enrolments, tokens, refused credentials, configurations, exports.
     Audit(audit::Arguments),
     /// The dashboards, rules and alerts that belong to Muster.
@@ -94,6 +103,8 @@ impl Cli {
             Command::Metrics(arguments) => metrics::run(&arguments),
             Command::Telemetry(arguments) => telemetry::run(arguments),
             Command::Token(arguments) => token::run(arguments),
+            Command::Agents(arguments) => agents::run(arguments),
+            Command::Authority(arguments) => authority::run(arguments),
             Command::Audit(arguments) => audit::run(arguments),
             Command::Dashboards(arguments) => dashboards::run(&arguments),
             Command::Destination(arguments) => destination::run(arguments),
@@ -126,6 +137,14 @@ fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "muster", &mut script);
     print(&String::from_utf8_lossy(&script))
+}
+
+/// Tells the audit log what a command has done. What is done stays done if it cannot be told.
+fn audited(data_dir: &Path, entry: &Entry) {
+    if let Err(error) = audit_log::append_from_command(data_dir, entry, &SystemClock::new()) {
+        // Nothing is left to tell if standard error is gone.
+        let _ = writeln!(io::stderr().lock(), "muster: this is not in the audit log: {error}");
+    }
 }
 
 /// A time in microseconds since the epoch, to the second.

@@ -4,6 +4,7 @@
 //! [`keys`] finds unknown keys and says which known one is nearest; [`raw`] is what serde sees; [`Config`] is what the
 //! rest of the program may see: every value in it has been checked. An invalid file touches nothing.
 
+mod authority;
 pub mod destination;
 mod history;
 mod keys;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 use muster::settings::{self, UnknownKey};
 
+pub use authority::AuthoritySettings;
 use destination::Destination;
 pub use history::{BucketSettings, HistorySettings, PlaceSettings, PlaceSettingsError};
 pub use limits::{Fleet, Limits, Rates, TeamLimits};
@@ -44,10 +46,14 @@ pub struct Config {
     pub otlp_http_listen: Option<SocketAddr>,
     /// The collector's own folder: journal, tokens, snapshots.
     pub data_dir: PathBuf,
-    /// Certificate and key; `None` is plaintext.
-    pub tls: Option<TlsFiles>,
+    /// Where the certificate comes from; `None` is plaintext.
+    pub tls: Option<TlsSource>,
+    /// Who issues the agents' certificates. Of no meaning without TLS.
+    pub authority: AuthoritySettings,
     /// The operator accepts plaintext and missing credentials on addresses that others can reach.
     pub insecure: bool,
+    /// Pages are shown to nobody without a credential, on loopback too.
+    pub http_credentials_required: bool,
     /// What is logged: a level or `tracing` directives.
     pub log: String,
     /// Bounds.
@@ -62,7 +68,16 @@ pub struct Config {
     pub others: OtherSections,
 }
 
-/// PEM files of the collector's certificate.
+/// Where the collector's certificate comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TlsSource {
+    /// From files.
+    Files(TlsFiles),
+    /// Its own authority issues it for these names and addresses.
+    Names(Vec<String>),
+}
+
+/// PEM files of a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
     /// The certificate and its chain.
@@ -192,12 +207,17 @@ impl Config {
         self.insecure || self.otlp_http_listen.is_some_and(|address| address.ip().is_loopback())
     }
 
+    /// Whether everybody may read all pages: on loopback, or when the operator said so, and nothing else was asked for.
+    pub fn pages_are_open(&self) -> bool {
+        !self.http_credentials_required && (self.insecure || self.http_listen.ip().is_loopback())
+    }
+
     fn refuse_open_doors(&self) -> Result<(), ConfigError> {
         for (setting, address) in self.doors() {
             if !address.ip().is_loopback() && self.tls.is_none() && !self.insecure {
                 let problem = format!(
-                    "{address} can be reached by other machines, and [server.tls] is not set: set cert_file and \
-                     key_file, or accept plaintext with insecure = true (--insecure)"
+                    "{address} can be reached by other machines, and [server.tls] is not set: set names, or cert_file \
+                     and key_file, or accept plaintext with insecure = true (--insecure)"
                 );
                 return Err(ConfigError::Invalid { setting, problem });
             }

@@ -1,16 +1,25 @@
-//! Who may speak, and for which team.
+//! Who may speak, and for which team: by a token in the request, or else by the connection's certificate.
 //!
 //! Tokens live in `<data_dir>/tokens.json` ([`mod@file`]), as the SHA-256 of their 256-bit secrets. `muster token` edits the
 //! file while the collector runs; the collector looks at it every second and tells open streams, so that a revoked
 //! token ends its streams within 5 s (reliability.md D1). A file that cannot be read any more leaves the old tokens.
 //!
-//! A token is a team's, which speaks for its agents and reads its data, or an operator's, which reads all teams' data and
-//! the collector's own figures and is refused wherever something is sent.
+//! | role | sends | reads | enrols |
+//! |---|---|---|---|
+//! | team | for its team | its team | no |
+//! | agent | for its team | nothing | no |
+//! | operator | nothing | all teams and the collector's own figures | no |
+//! | enrolment | nothing | nothing | agents of its team, as often as it has uses left |
+//!
+//! An agent's certificate has the role *agent*, and is good for as long as its record says ([`crate::agents`]). A token in
+//! the request goes before the connection's certificate. Neither is needed on loopback; one that is shown must be right.
 //!
 //! A peer is never told why its credential was refused. Refusals are limited by address and token id ([`guesses`]).
 
 mod file;
 mod guesses;
+mod presented;
+mod refusals;
 #[cfg(test)]
 mod tests;
 
@@ -18,18 +27,30 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use muster::clock::{Clock, SystemClock, WallTime};
 use muster::credential::{Token, TokenHash, TokenId};
-use muster::ids::Team;
+use muster::ids::{AgentId, Team};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-pub use file::{TOKENS_MAX, TokenFile, TokenFileError, TokenRecord};
+pub use file::{
+    Enrol, NewToken, Role, TOKEN_NAME_BYTES_MAX, TOKENS_MAX, TokenFile, TokenFileError, TokenRecord,
+};
 
+use crate::agents::{AgentFile, Agents, KnownAgents};
+use crate::audit::AuditLog;
+use crate::authority::{AgentName, PeerCertificate};
 use crate::figures::{CredentialRefusal, Figures, Reload};
-use guesses::Guesses;
+use crate::record_file::{self, RecordFileError, Stamp};
+use file::Tokens;
+pub use presented::Presented;
+pub(crate) use presented::is_bearer_of_ours;
+use presented::strip_bearer;
+use refusals::{About, Refusals};
 
 /// How often the token file is looked at.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -37,13 +58,24 @@ pub const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// The tokens that are valid now, and the rules for peers without one.
 #[derive(Debug)]
 pub struct Credentials {
-    path: PathBuf,
-    stamp: Mutex<Option<(SystemTime, u64)>>,
+    data_dir: PathBuf,
+    stamps: Mutex<Stamps>,
     tokens: ArcSwap<HashMap<TokenId, Known>>,
+    agents: ArcSwap<KnownAgents>,
+    /// When the next of them ends by itself; the streams that it opened are told then.
+    next_end_us: AtomicU64,
     anonymous_allowed: bool,
-    guesses: Guesses,
+    refusals: Refusals,
     figures: Arc<Figures>,
+    clock: Arc<dyn Clock>,
     changed: watch::Sender<u64>,
+}
+
+/// By what is seen that the files of tokens and of agents are others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamps {
+    tokens: Option<Stamp>,
+    agents: Option<Stamp>,
 }
 
 /// What the collector knows of a token.
@@ -52,6 +84,7 @@ struct Known {
     scope: Scope,
     hash: TokenHash,
     is_revoked: bool,
+    expires_us: u64,
 }
 
 /// What a token is for.
@@ -59,8 +92,41 @@ struct Known {
 pub enum Scope {
     /// Sends for this team, and reads its data.
     Team(Team),
+    /// Sends for this team, and reads nothing.
+    Agent(Team),
     /// Reads everything, sends nothing.
     Operator,
+    /// Is exchanged for certificates of this team's agents.
+    Enrolment(Team),
+}
+
+/// What a reader may see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sight {
+    /// Everything.
+    All,
+    /// One team's data.
+    Team(Team),
+}
+
+/// A reader that is let in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// What it may see.
+    pub sight: Sight,
+    /// With which token.
+    pub token: TokenId,
+}
+
+/// Why a reader sees nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ReaderRefused {
+    /// Its credential is not accepted.
+    #[error(transparent)]
+    NotAccepted(#[from] NotAccepted),
+    /// Its credential is an agent's.
+    #[error("an agent's credential sends and reads nothing; a team's token reads the data of its team")]
+    ReadsNothing,
 }
 
 /// Who a peer is, by its credential alone.
@@ -68,8 +134,10 @@ pub enum Scope {
 pub struct Caller {
     /// Its team.
     pub team: Team,
-    /// Its token; `None` on loopback without one.
+    /// Its token; `None` with a certificate, and on loopback without either.
     pub token: Option<TokenId>,
+    /// Which agent it is; `None` if its credential does not say.
+    pub agent: Option<AgentId>,
 }
 
 /// The one answer to every credential that is not accepted.
@@ -84,137 +152,306 @@ impl Credentials {
         anonymous_allowed: bool,
         figures: Arc<Figures>,
     ) -> Result<Arc<Self>, TokenFileError> {
-        let path = file::path(data_dir);
-        let stamp = file::stamp(&path);
-        let tokens = known(file::read(&path)?);
-        Ok(Arc::new(Self {
-            path,
-            stamp: Mutex::new(stamp),
-            tokens: ArcSwap::from_pointee(tokens),
+        Self::with_clock(data_dir, anonymous_allowed, figures, Arc::new(SystemClock::new()))
+    }
+
+    /// As [`Credentials::open`], with the clock that says what has ended.
+    pub fn with_clock(
+        data_dir: &Path,
+        anonymous_allowed: bool,
+        figures: Arc<Figures>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Self>, TokenFileError> {
+        let stamps = Stamps::of(data_dir);
+        let (tokens, agents) = (record_file::read(data_dir)?, record_file::read(data_dir)?);
+        let credentials = Self {
+            data_dir: data_dir.to_owned(),
+            stamps: Mutex::new(stamps),
+            tokens: ArcSwap::default(),
+            agents: ArcSwap::default(),
+            next_end_us: AtomicU64::new(u64::MAX),
             anonymous_allowed,
-            guesses: Guesses::new(),
+            refusals: Refusals::new(figures.clone()),
             figures,
+            clock,
             changed: watch::Sender::new(0),
-        }))
+        };
+        credentials.tokens.store(Arc::new(known_tokens(tokens)));
+        credentials.agents.store(Arc::new(Agents::into_known(agents)));
+        credentials.note_next_end();
+        Ok(Arc::new(credentials))
     }
 
-    /// Who the peer at `ip` with this `authorization` header is.
-    pub fn authenticate(&self, ip: IpAddr, header: Option<&[u8]>) -> Result<Caller, NotAccepted> {
-        self.authenticate_at(ip, header, self.anonymous_allowed)
+    /// Tells refusals to the audit log from now on.
+    pub(crate) fn tell(&self, audit: Arc<AuditLog>) {
+        self.refusals.tell(audit);
     }
 
-    /// As [`Credentials::authenticate`], at a listener with its own rule for peers without a token.
+    /// The audit log, once it is known.
+    pub(crate) fn audit(&self) -> Option<&AuditLog> {
+        self.refusals.audit()
+    }
+
+    /// Who the peer sends for.
+    pub fn authenticate(&self, shown: Presented<'_>) -> Result<Caller, NotAccepted> {
+        self.authenticate_at(shown, self.anonymous_allowed)
+    }
+
+    /// As [`Credentials::authenticate`], at a listener with its own rule for peers that show nothing.
     pub fn authenticate_at(
         &self,
-        ip: IpAddr,
-        header: Option<&[u8]>,
+        shown: Presented<'_>,
         anonymous_allowed: bool,
     ) -> Result<Caller, NotAccepted> {
-        let Some(header) = header else {
-            return if anonymous_allowed {
-                Ok(Caller { team: Team::default_team(), token: None })
-            } else {
-                Err(self.refused(CredentialRefusal::Missing))
+        if let Some(header) = shown.header {
+            return match self.identify(shown.ip, header)? {
+                (Scope::Team(team) | Scope::Agent(team), token) => {
+                    Ok(Caller { team, token: Some(token), agent: None })
+                }
+                (Scope::Operator, token) => {
+                    Err(self.refusals.refuse(shown.ip, CredentialRefusal::Operator, About::Token(&token)))
+                }
+                (Scope::Enrolment(_), token) => {
+                    Err(self.refusals.refuse(shown.ip, CredentialRefusal::Role, About::Token(&token)))
+                }
             };
-        };
-        match self.identify(ip, header)? {
-            (Scope::Team(team), token) => Ok(Caller { team, token: Some(token) }),
-            (Scope::Operator, _) => Err(self.refused(CredentialRefusal::Operator)),
+        }
+        match shown.certificate {
+            Some(certificate) => {
+                let AgentName { team, agent } = self.identify_certificate(shown.ip, certificate)?;
+                Ok(Caller { team, token: None, agent: Some(agent) })
+            }
+            None if anonymous_allowed => Ok(Caller { team: Team::default_team(), token: None, agent: None }),
+            None => Err(self.missing(shown.ip)),
         }
     }
 
-    /// What the reader of a page at `ip` with this `authorization` header may see.
-    pub fn authenticate_reader(&self, ip: IpAddr, header: &[u8]) -> Result<Scope, NotAccepted> {
-        self.identify(ip, header).map(|(scope, _)| scope)
+    /// What the reader of a page may see.
+    pub fn authenticate_reader(&self, shown: Presented<'_>) -> Result<Reading, ReaderRefused> {
+        let (scope, token) = match (shown.header, shown.certificate) {
+            (Some(header), _) => self.identify(shown.ip, header)?,
+            (None, Some(certificate)) => {
+                let name = self.identify_certificate(shown.ip, certificate)?;
+                self.refusals.refuse(shown.ip, CredentialRefusal::Role, About::Agent(&name));
+                return Err(ReaderRefused::ReadsNothing);
+            }
+            (None, None) => return Err(self.missing(shown.ip).into()),
+        };
+        match scope {
+            Scope::Team(team) => Ok(Reading { sight: Sight::Team(team), token }),
+            Scope::Operator => Ok(Reading { sight: Sight::All, token }),
+            Scope::Agent(_) => {
+                self.refusals.refuse(shown.ip, CredentialRefusal::Role, About::Token(&token));
+                Err(ReaderRefused::ReadsNothing)
+            }
+            Scope::Enrolment(_) => {
+                Err(self.refusals.refuse(shown.ip, CredentialRefusal::Role, About::Token(&token)).into())
+            }
+        }
+    }
+
+    /// Whether a reader that was let in still would be.
+    pub(crate) fn may_go_on(&self, token: &TokenId) -> bool {
+        let now = self.clock.wall();
+        self.tokens.load().get(token).is_some_and(|known| known.ended(now).is_none())
+    }
+
+    fn missing(&self, ip: IpAddr) -> NotAccepted {
+        self.refusals.refuse(ip, CredentialRefusal::Missing, About::Nobody)
+    }
+
+    /// Whose agent the peer may enrol, and with which token.
+    pub(crate) fn authenticate_enrolment(
+        &self,
+        shown: Presented<'_>,
+    ) -> Result<(Team, TokenId), NotAccepted> {
+        let Some(header) = shown.header else { return Err(self.missing(shown.ip)) };
+        match self.identify(shown.ip, header)? {
+            (Scope::Enrolment(team), token) => Ok((team, token)),
+            (_, token) => Err(self.refusals.refuse(shown.ip, CredentialRefusal::Role, About::Token(&token))),
+        }
+    }
+
+    /// Which agent the peer is, by its certificate alone.
+    pub(crate) fn authenticate_agent(&self, shown: Presented<'_>) -> Result<AgentName, NotAccepted> {
+        match shown.certificate {
+            Some(certificate) => self.identify_certificate(shown.ip, certificate),
+            None => Err(self.missing(shown.ip)),
+        }
+    }
+
+    fn identify_certificate(
+        &self,
+        ip: IpAddr,
+        certificate: &PeerCertificate,
+    ) -> Result<AgentName, NotAccepted> {
+        let about = certificate.name.as_ref().map_or(About::Nobody, About::Agent);
+        // Verified in the handshake; but the connection may have outlived it, or been resumed.
+        if certificate.not_after <= self.clock.wall() {
+            return Err(self.refusals.refuse(ip, CredentialRefusal::Expired, about));
+        }
+        let agents = self.agents.load();
+        let name = certificate.name.as_ref();
+        match name.and_then(|name| agents.get(name)) {
+            Some(record) if record.revoked_us.is_none() => Ok(record.name()),
+            Some(_) => Err(self.refusals.refuse(ip, CredentialRefusal::Revoked, about)),
+            None => Err(self.refusals.refuse(ip, CredentialRefusal::Unknown, about)),
+        }
     }
 
     fn identify(&self, ip: IpAddr, header: &[u8]) -> Result<(Scope, TokenId), NotAccepted> {
         let text = std::str::from_utf8(header).ok().and_then(strip_bearer);
         let Some(token) = text.and_then(|text| Token::parse(text).ok()) else {
-            self.guesses.count(ip, None);
-            return Err(self.refused(CredentialRefusal::Malformed));
+            return Err(self.refusals.refuse(ip, CredentialRefusal::Malformed, About::Nobody));
         };
-        if self.guesses.is_limited(ip, token.id()) {
-            return Err(self.refused(CredentialRefusal::Limited));
+        if self.refusals.is_limited(ip, token.id()) {
+            return Err(self.refusals.refuse(ip, CredentialRefusal::Limited, About::Token(token.id())));
+        }
+        if !self.tokens.load().contains_key(token.id()) {
+            // It may have been made just now.
+            self.look();
         }
         let tokens = self.tokens.load();
-        match tokens.get(token.id()) {
-            Some(known) if known.hash.matches(&token) && !known.is_revoked => {
-                Ok((known.scope.clone(), token.id().clone()))
-            }
-            Some(known) if known.is_revoked => Err(self.refuse_guess(ip, &token, CredentialRefusal::Revoked)),
-            _ => Err(self.refuse_guess(ip, &token, CredentialRefusal::Unknown)),
+        let Some(known) = tokens.get(token.id()).filter(|known| known.hash.matches(&token)) else {
+            return Err(self.refusals.refuse_guess(ip, CredentialRefusal::Unknown, token.id()));
+        };
+        match known.ended(self.clock.wall()) {
+            None => Ok((known.scope.clone(), token.id().clone())),
+            Some(why) => Err(self.refusals.refuse_guess(ip, why, token.id())),
         }
     }
 
-    /// Whether a caller that was accepted still is.
+    /// Whether a caller that was accepted still is. A stream outlives the certificate that it began with if the agent has
+    /// a newer one.
     pub fn is_valid(&self, caller: &Caller) -> bool {
-        match &caller.token {
-            None => self.anonymous_allowed,
-            Some(id) => {
-                let tokens = self.tokens.load();
-                let scope = Scope::Team(caller.team.clone());
-                tokens.get(id).is_some_and(|known| !known.is_revoked && known.scope == scope)
-            }
+        let now = self.clock.wall();
+        if let Some(id) = &caller.token {
+            let tokens = self.tokens.load();
+            return tokens.get(id).is_some_and(|known| {
+                known.ended(now).is_none() && known.scope.sends_for() == Some(&caller.team)
+            });
         }
+        let Some(agent) = caller.agent else { return self.anonymous_allowed };
+        let agents = self.agents.load();
+        let record = agents.get(&AgentName { team: caller.team.clone(), agent });
+        record.is_some_and(|record| record.revoked_us.is_none() && record.not_after_us > now.0)
     }
 
-    /// Wakes when tokens have changed.
+    /// Wakes when tokens or agents have changed.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
 
-    /// Looks at the token file every [`POLL_INTERVAL`], for ever.
+    /// Looks at the files of tokens and agents every [`POLL_INTERVAL`], for ever.
     pub async fn follow(self: Arc<Self>) {
         let mut timer = tokio::time::interval(POLL_INTERVAL);
         loop {
             timer.tick().await;
-            self.guesses.forget_old();
-            self.look();
+            self.refusals.forget_old();
+            let this = self.clone();
+            if tokio::task::spawn_blocking(move || this.look()).await.is_err() {
+                tracing::error!("looking at the files of tokens and agents panicked");
+            }
         }
+    }
+
+    /// Takes over the agents as they stand in a file that the caller has open for a change.
+    pub(crate) fn know_agents(&self, file: &AgentFile) {
+        let (agents, stamp) = file.known();
+        let mut stamps = self.stamps.lock();
+        self.agents.store(Arc::new(agents));
+        stamps.agents = stamp;
+        drop(stamps);
+        self.note_next_end();
     }
 
     fn look(&self) {
-        let stamp = file::stamp(&self.path);
-        if stamp == *self.stamp.lock() {
-            return;
+        let mut stamps = self.stamps.lock();
+        let now = Stamps::of(&self.data_dir);
+        let before = std::mem::replace(&mut *stamps, now);
+        let mut has_changed = self.clock.wall().0 >= self.next_end_us.load(Ordering::Relaxed);
+        if now.tokens != before.tokens {
+            let read = record_file::read(&self.data_dir).map(|document| {
+                self.tokens.store(Arc::new(known_tokens(document)));
+            });
+            has_changed |= self.note_read(read, Reload::TokensApplied, Reload::TokensRefused);
         }
-        *self.stamp.lock() = stamp;
-        match file::read(&self.path) {
-            Ok(records) => {
-                self.tokens.store(Arc::new(known(records)));
-                self.changed.send_modify(|generation| *generation += 1);
-                self.figures.reloads.add(Reload::TokensApplied, 1);
-            }
-            Err(error) => {
-                self.figures.reloads.add(Reload::TokensRefused, 1);
-                tracing::warn!(%error, "token file refused, the tokens read before stay in use");
-            }
+        if now.agents != before.agents {
+            let read = record_file::read(&self.data_dir).map(|document| {
+                self.agents.store(Arc::new(Agents::into_known(document)));
+            });
+            has_changed |= self.note_read(read, Reload::AgentsApplied, Reload::AgentsRefused);
+        }
+        drop(stamps);
+        if has_changed {
+            self.note_next_end();
+            self.changed.send_modify(|generation| *generation += 1);
         }
     }
 
-    fn refuse_guess(&self, ip: IpAddr, token: &Token, why: CredentialRefusal) -> NotAccepted {
-        self.guesses.count(ip, Some(token.id()));
-        self.refused(why)
+    fn note_read(&self, read: Result<(), RecordFileError>, applied: Reload, refused: Reload) -> bool {
+        self.figures.reloads.add(if read.is_ok() { applied } else { refused }, 1);
+        if let Err(error) = &read {
+            tracing::warn!(%error, "what was read before stays in use");
+        }
+        read.is_ok()
     }
 
-    fn refused(&self, why: CredentialRefusal) -> NotAccepted {
-        self.figures.credentials_refused.add(why, 1);
-        NotAccepted
+    /// When the next credential ends by itself, so that the streams that it opened are told.
+    fn note_next_end(&self) {
+        let (tokens, agents) = (self.tokens.load(), self.agents.load());
+        let tokens = tokens.values().filter(|known| !known.is_revoked).map(|known| known.expires_us);
+        let agents = agents.values().filter(|record| record.revoked_us.is_none());
+        let ends = tokens.chain(agents.map(|record| record.not_after_us));
+        let now = self.clock.wall();
+        let next = ends.filter(|end_us| *end_us > now.0).min().unwrap_or(u64::MAX);
+        self.next_end_us.store(next, Ordering::Relaxed);
     }
 }
 
-fn strip_bearer(header: &str) -> Option<&str> {
-    let (scheme, text) = header.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then_some(text)
+impl Scope {
+    /// The team that it is of.
+    pub fn team(&self) -> Option<&Team> {
+        match self {
+            Scope::Team(team) | Scope::Agent(team) | Scope::Enrolment(team) => Some(team),
+            Scope::Operator => None,
+        }
+    }
+
+    /// The team that it sends for.
+    fn sends_for(&self) -> Option<&Team> {
+        match self {
+            Scope::Team(team) | Scope::Agent(team) => Some(team),
+            Scope::Operator | Scope::Enrolment(_) => None,
+        }
+    }
 }
 
-fn known(records: Vec<TokenRecord>) -> HashMap<TokenId, Known> {
-    let known = |record: TokenRecord| {
-        let is_revoked = record.revoked_us.is_some();
-        // A record without a team says that it is an operator's: the file is refused otherwise.
-        let scope = record.team.map_or(Scope::Operator, Scope::Team);
-        (record.id, Known { scope, hash: record.sha256, is_revoked })
-    };
-    records.into_iter().map(known).collect()
+impl Known {
+    fn of(record: TokenRecord) -> (TokenId, Self) {
+        let known = Known {
+            scope: record.scope(),
+            is_revoked: record.revoked_us.is_some(),
+            expires_us: record.expires_us.unwrap_or(u64::MAX),
+            hash: record.sha256,
+        };
+        (record.id, known)
+    }
+
+    fn ended(&self, now: WallTime) -> Option<CredentialRefusal> {
+        if self.is_revoked {
+            return Some(CredentialRefusal::Revoked);
+        }
+        (self.expires_us <= now.0).then_some(CredentialRefusal::Expired)
+    }
+}
+
+impl Stamps {
+    fn of(data_dir: &Path) -> Self {
+        Self { tokens: Stamp::of::<Tokens>(data_dir), agents: Stamp::of::<Agents>(data_dir) }
+    }
+}
+
+fn known_tokens(document: Tokens) -> HashMap<TokenId, Known> {
+    document.tokens.into_iter().map(Known::of).collect()
 }

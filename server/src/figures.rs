@@ -104,6 +104,10 @@ label! {
         Limited = "limited",
         /// An operator's, where something is sent.
         Operator = "operator",
+        /// It has ended by itself.
+        Expired = "expired",
+        /// Of a role that may not do this.
+        Role = "role",
     }
 }
 label! {
@@ -125,6 +129,8 @@ label! {
         Oversize = "oversize",
         /// Its credential was revoked.
         Revoked = "revoked",
+        /// It says that it is another agent than its credential's.
+        Identity = "identity",
         /// The same agent came back on another stream.
         Replaced = "replaced",
         /// A second agent with the same identity.
@@ -138,6 +144,23 @@ label! {
     }
 }
 label! {
+    /// What became of a request for a certificate.
+    Enrolment {
+        /// An agent enrolled.
+        Enrolled = "enrolled",
+        /// An agent renewed its certificate.
+        Renewed = "renewed",
+        /// Its credential was not accepted, or it was revoked.
+        Refused = "refused",
+        /// The request was not valid.
+        Invalid = "invalid",
+        /// Too many at once, or of one address.
+        Limited = "limited",
+        /// It could not be kept or issued.
+        Failed = "failed",
+    }
+}
+label! {
     /// A change of configuration while running.
     Reload {
         /// The file was valid and is in use.
@@ -148,10 +171,18 @@ label! {
         TlsApplied = "tls_applied",
         /// The certificate was invalid; the old one stays.
         TlsRefused = "tls_refused",
+        /// The authority is another, and is in use.
+        AuthorityApplied = "authority_applied",
+        /// The authority cannot be read; the one before stays.
+        AuthorityRefused = "authority_refused",
         /// The token file was read again.
         TokensApplied = "tokens_applied",
         /// The token file cannot be read; the old tokens stay.
         TokensRefused = "tokens_refused",
+        /// The file of agents was read again.
+        AgentsApplied = "agents_applied",
+        /// The file of agents cannot be read; the old agents stay.
+        AgentsRefused = "agents_refused",
     }
 }
 label! {
@@ -305,6 +336,8 @@ pub struct Figures {
     pub bytes_accepted: Count,
     /// Events that agents cannot send any more, told by their hellos.
     pub events_missing: Count,
+    /// Requests for certificates.
+    pub enrolments: Counts<Enrolment>,
     /// Refused credentials.
     pub credentials_refused: Counts<CredentialRefusal>,
     /// Events that the aggregate has taken since the start, replay included.
@@ -358,6 +391,7 @@ impl Figures {
             events_accepted: Count::default(),
             bytes_accepted: Count::default(),
             events_missing: Count::default(),
+            enrolments: Counts::default(),
             credentials_refused: Counts::default(),
             events_aggregated: Count::default(),
             records_passed_over: Counts::default(),

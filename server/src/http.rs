@@ -1,8 +1,9 @@
 //! The pages: `/metrics`, `/healthz`, `/readyz`, `/api/v1/...` and `/`.
 //!
-//! On loopback, and with `insecure`, everybody may read everything. On other addresses the pages are behind TLS, and a
-//! token shows the data of its own team alone, or everything if it is an operator's; `/healthz` and `/readyz` tell no
-//! data and need none. Only GET and HEAD are known. A connection has bounds in number, in the time to send a request, and in its whole life.
+//! On loopback, and with `insecure`, everybody may read everything, unless `http_credentials = "required"`. Elsewhere a
+//! token shows the data of its own team alone, or everything if it is an operator's, and an agent's shows nothing;
+//! `/healthz` and `/readyz` tell no data and need none. Who shows a token of Muster's where none is needed is judged by
+//! it all the same. Only GET and HEAD are known. A connection has bounds in number, in the time to send a request, and in its whole life.
 
 mod api;
 mod audited;
@@ -24,14 +25,14 @@ use muster::clock::Clock;
 use muster::ids::Team;
 use tokio::sync::{Semaphore, watch};
 
+use connection::ShownToken;
 pub use connection::serve;
 
 use crate::aggregate::View;
 use crate::audit::AuditLog;
-use crate::credentials::{Credentials, Scope};
+use crate::credentials::{self, Credentials, Presented, ReaderRefused, Reading, Sight};
 use crate::forward::figures::Observed;
 use crate::history::ServedHistory;
-use crate::ingest::Peer;
 use crate::telemetry::Telemetry;
 
 /// Pages of metrics that are rendered at once: each may be as large as all series.
@@ -47,7 +48,7 @@ pub struct Pages {
     pub telemetry: Arc<Telemetry>,
     /// Who may read, where not everybody may.
     pub credentials: Arc<Credentials>,
-    /// Whether everybody may read everything.
+    /// Whether everybody may read everything who shows no credential.
     pub is_open: bool,
     /// Where is noted who read the history.
     pub audit: Arc<AuditLog>,
@@ -130,16 +131,25 @@ impl FromRequestParts<Shared> for Reader {
 
     async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, Refused> {
         let pages = &shared.pages;
-        if pages.is_open {
+        let refused = || Refused(StatusCode::UNAUTHORIZED, "credential not accepted".to_owned());
+        let mut shown = Presented::by(&parts.extensions, &parts.headers).ok_or_else(refused)?;
+        // A proxy before an open page may hand on credentials of its own.
+        shown.header = shown.header.filter(|header| !pages.is_open || credentials::is_bearer_of_ours(header));
+        if pages.is_open && shown.header.is_none() && shown.certificate.is_none() {
             return Ok(Reader::All);
         }
-        let refused = || Refused(StatusCode::UNAUTHORIZED, "credential not accepted".to_owned());
-        let Some(Peer(peer)) = parts.extensions.get::<Peer>().copied() else { return Err(refused()) };
-        let header = parts.headers.get(header::AUTHORIZATION).ok_or_else(refused)?;
-        match pages.credentials.authenticate_reader(peer.ip(), header.as_bytes()) {
-            Ok(Scope::Team(team)) => Ok(Reader::Team(team)),
-            Ok(Scope::Operator) => Ok(Reader::All),
-            Err(_) => Err(refused()),
+        match pages.credentials.authenticate_reader(shown) {
+            Ok(Reading { sight, token }) => {
+                if let Some(shown) = parts.extensions.get::<ShownToken>() {
+                    shown.note(token);
+                }
+                Ok(match sight {
+                    Sight::Team(team) => Reader::Team(team),
+                    Sight::All => Reader::All,
+                })
+            }
+            Err(ReaderRefused::NotAccepted(_)) => Err(refused()),
+            Err(why @ ReaderRefused::ReadsNothing) => Err(Refused(StatusCode::FORBIDDEN, why.to_string())),
         }
     }
 }

@@ -11,6 +11,7 @@
 //! | what comes | what happens |
 //! |---|---|
 //! | a credential that is not accepted | UNAUTHENTICATED, without a reason |
+//! | a hello of another agent than the certificate's | PERMISSION_DENIED |
 //! | too many streams, or too many new ones a second | Goodbye with a time to come back, RESOURCE_EXHAUSTED |
 //! | no Hello within 10 s, silence of 60 s | DEADLINE_EXCEEDED |
 //! | a message over the limit, compressed or not | RESOURCE_EXHAUSTED before it is read |
@@ -47,7 +48,8 @@ pub use registry::Registry;
 pub(crate) use session::spread;
 
 use crate::aggregate::View;
-use crate::credentials::{Caller, Credentials};
+use crate::authority::PeerCertificate;
+use crate::credentials::{Credentials, Presented};
 use crate::figures::{Figures, StreamEnd};
 use crate::quota::{Quotas, Wanted};
 
@@ -84,7 +86,8 @@ pub struct Shared {
     pub poisoned: watch::Sender<Option<String>>,
 }
 
-/// Who is at the other end of a connection; an extension of its requests.
+/// Who is at the other end of a connection; an extension of its requests. Another is its [`PeerCertificate`], if it has
+/// shown one.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub SocketAddr);
 
@@ -107,7 +110,10 @@ impl Collector for Ingest {
         let Some(Peer(peer)) = request.extensions().get::<Peer>().copied() else {
             return Err(Status::internal("the connection has no peer"));
         };
-        let caller = authenticate(&shared, peer, &request)?;
+        let caller = shared.credentials.authenticate(presented(peer, &request)).map_err(|refused| {
+            tracing::debug!(%peer, "credential refused");
+            Status::unauthenticated(refused.to_string())
+        })?;
         let (outbox, messages) = mpsc::channel(OUTBOX_MESSAGES);
         let stream = Wanted { streams: 1, ..Wanted::default() };
         if let Err(used_up) = shared.quotas.take(&caller.team, None, stream) {
@@ -137,13 +143,11 @@ impl Collector for Ingest {
     }
 }
 
-/// The caller by its credential alone; the same answer for every credential that is not accepted.
-fn authenticate<T>(shared: &Shared, peer: SocketAddr, request: &Request<T>) -> Result<Caller, Status> {
+/// What a call shows of its peer.
+pub(crate) fn presented<T>(peer: SocketAddr, request: &Request<T>) -> Presented<'_> {
     let header = request.metadata().get("authorization").map(|value| value.as_bytes());
-    shared.credentials.authenticate(peer.ip(), header).map_err(|refused| {
-        tracing::debug!(%peer, "credential refused");
-        Status::unauthenticated(refused.to_string())
-    })
+    let certificate = request.extensions().get::<Arc<PeerCertificate>>().map(AsRef::as_ref);
+    Presented { ip: peer.ip(), header, certificate }
 }
 
 /// Tells the collector that its journal can take nothing any more; the first who notices is heard.

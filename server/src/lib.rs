@@ -3,13 +3,16 @@
 //! [`serve::Server`] is the collector; [`cli`] is what `muster` understands; [`demo`] is the living example of `muster up`.
 
 pub mod accept;
+pub mod agents;
 pub mod aggregate;
 pub mod audit;
+pub mod authority;
 pub mod cli;
 pub mod config;
 pub mod credentials;
 pub mod delivery;
 pub mod demo;
+mod enrol;
 pub mod figures;
 pub mod fleet;
 pub mod forward;
@@ -19,6 +22,7 @@ pub mod ingest;
 pub mod otlp_door;
 pub mod quota;
 pub mod readiness;
+mod record_file;
 pub mod serve;
 pub mod stop;
 pub mod telemetry;

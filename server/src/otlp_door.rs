@@ -21,11 +21,9 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::AUTHORIZATION;
 use http::request::Parts;
 use journal::stream::StreamLog;
 use otlp::Signal;
@@ -35,10 +33,10 @@ use tokio::sync::watch;
 pub(crate) use connection::serve;
 pub use store::GROUP_BYTES_MAX;
 
-use crate::credentials::{Caller, Credentials};
+use crate::credentials::{Caller, Credentials, Presented};
 use crate::figures::Figures;
 use crate::forward::Forwarder;
-use crate::ingest::{Peer, spread};
+use crate::ingest::spread;
 use crate::quota::{Quotas, Wanted};
 
 /// Both of OTLP's protocols before the collector's journal.
@@ -81,18 +79,15 @@ impl Intake for OtlpIntake {
     type Caller = Caller;
 
     fn authenticate(&self, head: &Parts) -> Result<Caller, Refusal> {
-        let peer: IpAddr = match head.extensions.get::<Peer>() {
-            Some(Peer(peer)) => peer.ip(),
-            None => return Err(Refusal::Internal),
-        };
+        let shown = Presented::by(&head.extensions, &head.headers).ok_or(Refusal::Internal)?;
+        let peer = shown.ip;
         if self.shared.forwarder.has_sent(&head.headers) {
             tracing::debug!(%peer, "a request of this collector came back");
             let said = "this collector forwarded the request itself: a destination of it leads back here; \
                         check the endpoints of its [[destination]] sections";
             return Err(Refusal::Invalid(said.to_owned()));
         }
-        let header = head.headers.get(AUTHORIZATION).map(|value| value.as_bytes());
-        let caller = self.shared.credentials.authenticate_at(peer, header, self.anonymous_allowed);
+        let caller = self.shared.credentials.authenticate_at(shown, self.anonymous_allowed);
         caller.map_err(|_| {
             tracing::debug!(%peer, "credential refused");
             Refusal::Unauthenticated
@@ -106,7 +101,7 @@ impl Intake for OtlpIntake {
     async fn take(&self, caller: &Caller, payload: Payload) -> Result<Accepted, Refusal> {
         let (bytes, events) = (payload.request.len() as u64, payload.tally.items);
         let wanted = Wanted { bytes, events, streams: 0 };
-        self.shared.quotas.take(&caller.team, None, wanted).map_err(|used_up| Refusal::Limited {
+        self.shared.quotas.take(&caller.team, caller.agent, wanted).map_err(|used_up| Refusal::Limited {
             quota: used_up.reason.words(),
             retry_after: later(used_up.retry_after),
         })?;

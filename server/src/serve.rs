@@ -29,6 +29,7 @@ pub use reload::ReloadReport;
 use crate::accept::{PerIp, Permits};
 use crate::aggregate::Folding;
 use crate::audit::AuditLog;
+use crate::authority::AuthorityError;
 use crate::config::{Config, ConfigError};
 use crate::credentials::TokenFileError;
 use crate::figures::{Door, Figures, Label};
@@ -120,6 +121,9 @@ pub enum StartError {
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The authority cannot be used.
+    #[error("authority: {0}")]
+    Authority(#[from] AuthorityError),
     /// The collector cannot observe itself.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),

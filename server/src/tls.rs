@@ -1,8 +1,9 @@
-//! The collector's certificate: PEM files, reloaded while it runs.
+//! The collector's certificate: from PEM files, or issued by its own authority; exchanged while it runs.
 //!
 //! Connections ask [`Certificate`] for the key at each handshake, so a new one needs no restart and cuts no stream. A
 //! pair of files that cannot be used at start is an error; one that cannot be used later leaves the old one in place,
-//! is logged with its reason and counted.
+//! is logged with its reason and counted. One of the own authority is issued anew when half of its life is over, and when
+//! the authority is another.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
+use muster::clock::{Clock, WallTime};
 use muster::private_file;
 use parking_lot::Mutex;
 use rustls::crypto::ring;
@@ -19,20 +21,32 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::config::TlsFiles;
+use crate::authority::{Authority, AuthorityError};
+use crate::config::{TlsFiles, TlsSource};
 use crate::figures::{Figures, Reload};
 
-/// How often the files are looked at: a rotated certificate is used within seconds, and the cost is two `stat`s.
-pub const POLL_INTERVAL: Duration = Duration::from_secs(2);
+/// How often files and authority are looked at: a rotated one is used within seconds, and the cost is a few `stat`s.
+pub const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// A chain of certificates is a few KiB.
 const PEM_BYTES_MAX: u64 = 1 << 20;
 
-/// A certificate that follows its files.
+/// A certificate that follows its files or its authority.
 #[derive(Debug)]
 pub struct Certificate {
-    files: Mutex<TlsFiles>,
-    stamp: Mutex<Option<Stamp>>,
+    source: Mutex<TlsSource>,
+    age: Mutex<Age>,
     key: ArcSwap<CertifiedKey>,
+    authority: Arc<Authority>,
+    clock: Arc<dyn Clock>,
+}
+
+/// By what is seen that another certificate is due.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Age {
+    /// When the files are others. `None` while one is missing, which is never equal to a loaded one's.
+    Files(Option<Stamp>),
+    /// At a time.
+    RenewAt(WallTime),
 }
 
 /// Why a certificate cannot be used.
@@ -71,25 +85,28 @@ pub enum TlsError {
     /// rustls refuses them.
     #[error("certificate cannot be used: {0}")]
     Rustls(#[from] rustls::Error),
+    /// The own authority does not issue it.
+    #[error("the collector's own certificate: {0}")]
+    NotIssued(String),
 }
 
 /// When and how large: enough to see that a file is another.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Stamp([(Option<SystemTime>, u64); 2]);
+pub(crate) struct Stamp([(Option<SystemTime>, u64); 2]);
 
 impl Certificate {
-    /// Loads the files.
-    pub fn open(files: TlsFiles) -> Result<Arc<Self>, TlsError> {
-        let stamp = Stamp::of(&files);
-        let key = load(&files)?;
-        Ok(Arc::new(Self {
-            files: Mutex::new(files),
-            stamp: Mutex::new(stamp),
-            key: ArcSwap::from_pointee(key),
-        }))
+    /// Loads the files, or has the certificate issued.
+    pub fn open(
+        source: TlsSource,
+        authority: Arc<Authority>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Arc<Self>, TlsError> {
+        let (key, age) = obtain(&source, &authority)?;
+        let (source, age, key) = (Mutex::new(source), Mutex::new(age), ArcSwap::from_pointee(key));
+        Ok(Arc::new(Self { source, age, key, authority, clock }))
     }
 
-    /// Settings of a listener that speaks `protocol` (ALPN).
+    /// Settings of a listener that speaks `protocol` (ALPN). Peers may show certificates of the authority.
     pub fn server_config(
         self: &Arc<Self>,
         protocols: &[&str],
@@ -97,40 +114,75 @@ impl Certificate {
         let provider = Arc::new(ring::default_provider());
         let builder =
             rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-        let mut config = builder.with_no_client_auth().with_cert_resolver(self.clone());
+        let builder = builder.with_client_cert_verifier(self.authority.trust());
+        let mut config = builder.with_cert_resolver(self.clone());
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
         Ok(Arc::new(config))
     }
 
-    /// Reads the files again, from other paths if the configuration names others. An error leaves the old certificate.
-    pub fn reload(&self, files: Option<TlsFiles>) -> Result<(), TlsError> {
-        let files = files.unwrap_or_else(|| self.files.lock().clone());
-        // The stamp is taken first: a change while they are read is seen at the next look.
-        let stamp = Stamp::of(&files);
-        *self.stamp.lock() = stamp;
-        let key = load(&files)?;
-        *self.files.lock() = files;
+    /// Who issues the agents' certificates, and this one if it has names.
+    pub fn authority(&self) -> &Arc<Authority> {
+        &self.authority
+    }
+
+    /// Whether the own authority issues it.
+    pub fn is_of_authority(&self) -> bool {
+        matches!(*self.source.lock(), TlsSource::Names(_))
+    }
+
+    /// Obtains it again, from elsewhere if the configuration says so. An error leaves the old certificate.
+    pub fn reload(&self, source: Option<TlsSource>) -> Result<(), TlsError> {
+        let source = source.unwrap_or_else(|| self.source.lock().clone());
+        if let TlsSource::Files(files) = &source {
+            // Files that cannot be used are tried again when they have changed, and not each second.
+            *self.age.lock() = Age::Files(Stamp::of(files));
+        }
+        let (key, age) = obtain(&source, &self.authority)?;
+        *self.age.lock() = age;
+        *self.source.lock() = source;
         self.key.store(Arc::new(key));
         Ok(())
     }
 
-    /// Looks at the files every [`POLL_INTERVAL`], for ever.
+    /// Looks at files and authority every [`POLL_INTERVAL`], for ever.
     pub async fn follow(self: Arc<Self>, figures: Arc<Figures>) {
         let mut timer = tokio::time::interval(POLL_INTERVAL);
         loop {
             timer.tick().await;
-            if Stamp::of(&self.files.lock()) == *self.stamp.lock() {
-                continue;
+            // Keys are made and files are synced: not on a thread that serves.
+            let (this, figures) = (self.clone(), figures.clone());
+            if tokio::task::spawn_blocking(move || this.look(&figures)).await.is_err() {
+                tracing::error!("looking at the certificate panicked");
             }
-            match self.reload(None) {
-                Ok(()) => {
-                    figures.reloads.add(Reload::TlsApplied, 1);
-                    tracing::info!("certificate reloaded");
-                }
-                Err(error) => {
-                    figures.reloads.add(Reload::TlsRefused, 1);
-                    tracing::warn!(%error, "new certificate refused, the old one stays in use");
-                }
+        }
+    }
+
+    fn look(&self, figures: &Figures) {
+        let is_other = self.authority.look().unwrap_or_else(|error| {
+            figures.reloads.add(Reload::AuthorityRefused, 1);
+            tracing::warn!(%error, "the authority cannot be read, the one before stays in use");
+            false
+        });
+        if is_other {
+            figures.reloads.add(Reload::AuthorityApplied, 1);
+            tracing::info!(fingerprint = self.authority.fingerprint(), "authority changed");
+        }
+        let is_due = match (&*self.source.lock(), &*self.age.lock()) {
+            (TlsSource::Files(files), Age::Files(stamp)) => Stamp::of(files) != *stamp,
+            (TlsSource::Names(_), Age::RenewAt(at)) => is_other || self.clock.wall() >= *at,
+            _ => true,
+        };
+        if !is_due {
+            return;
+        }
+        match self.reload(None) {
+            Ok(()) => {
+                figures.reloads.add(Reload::TlsApplied, 1);
+                tracing::info!("certificate exchanged");
+            }
+            Err(error) => {
+                figures.reloads.add(Reload::TlsRefused, 1);
+                tracing::warn!(%error, "new certificate refused, the old one stays in use");
             }
         }
     }
@@ -143,8 +195,8 @@ impl ResolvesServerCert for Certificate {
 }
 
 impl Stamp {
-    /// `None` while a file is missing, which is never equal to a loaded one's.
-    fn of(files: &TlsFiles) -> Option<Self> {
+    /// `None` while a file is missing.
+    pub(crate) fn of(files: &TlsFiles) -> Option<Self> {
         let look = |path: &Path| {
             let metadata = std::fs::metadata(path).ok()?;
             Some((metadata.modified().ok(), metadata.len()))
@@ -153,7 +205,38 @@ impl Stamp {
     }
 }
 
+fn obtain(source: &TlsSource, authority: &Authority) -> Result<(CertifiedKey, Age), TlsError> {
+    match source {
+        TlsSource::Files(files) => {
+            // The stamp is taken first: a change while they are read is seen at the next look.
+            let stamp = Stamp::of(files);
+            Ok((load(files)?, Age::Files(stamp)))
+        }
+        TlsSource::Names(names) => {
+            let issued = authority.issue_own(names);
+            let (key, renew_at) =
+                issued.map_err(|error: AuthorityError| TlsError::NotIssued(error.to_string()))?;
+            Ok((key, Age::RenewAt(renew_at)))
+        }
+    }
+}
+
 fn load(files: &TlsFiles) -> Result<CertifiedKey, TlsError> {
+    let (chain, key) = read_pair(files)?;
+    let refused = |_| TlsError::Pem { path: files.key_file.clone(), what: "private key" };
+    let signing = ring::sign::any_supported_type(&key).map_err(refused)?;
+    let certified = CertifiedKey::new(chain, signing);
+    match certified.keys_match() {
+        Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(certified),
+        Err(rustls::Error::InconsistentKeys(_)) => Err(TlsError::Mismatch { path: files.cert_file.clone() }),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A chain of certificates that is not empty, and a private key that nobody else can read.
+pub(crate) fn read_pair(
+    files: &TlsFiles,
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
     let pem = |path: &Path, what| TlsError::Pem { path: path.to_owned(), what };
     let chain_pem = read_bounded(&files.cert_file, |_| Ok(()))?;
     let chain: Vec<_> = CertificateDer::pem_slice_iter(&chain_pem)
@@ -164,13 +247,7 @@ fn load(files: &TlsFiles) -> Result<CertifiedKey, TlsError> {
     }
     let key_pem = zeroize_on_drop(read_bounded(&files.key_file, |file| refuse_loose(file, &files.key_file))?);
     let key = PrivateKeyDer::from_pem_slice(&key_pem).map_err(|_| pem(&files.key_file, "private key"))?;
-    let signing = ring::sign::any_supported_type(&key).map_err(|_| pem(&files.key_file, "private key"))?;
-    let certified = CertifiedKey::new(chain, signing);
-    match certified.keys_match() {
-        Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(certified),
-        Err(rustls::Error::InconsistentKeys(_)) => Err(TlsError::Mismatch { path: files.cert_file.clone() }),
-        Err(error) => Err(error.into()),
-    }
+    Ok((chain, key))
 }
 
 fn read_bounded(path: &Path, check: impl Fn(&File) -> Result<(), TlsError>) -> Result<Vec<u8>, TlsError> {
@@ -197,7 +274,15 @@ fn refuse_loose(file: &File, path: &Path) -> Result<(), TlsError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::AuthoritySettings;
     use muster::atomic_file::{Access, replace};
+    use muster::clock::SystemClock;
+
+    fn open(folder: &Path, files: &TlsFiles) -> Result<Arc<Certificate>, TlsError> {
+        let clock = Arc::new(SystemClock::new());
+        let authority = Authority::open(folder, AuthoritySettings::default(), clock.clone());
+        Certificate::open(TlsSource::Files(files.clone()), authority.expect("made"), clock)
+    }
 
     fn issue(folder: &Path) -> TlsFiles {
         let files = TlsFiles { cert_file: folder.join("cert.pem"), key_file: folder.join("key.pem") };
@@ -212,7 +297,7 @@ mod tests {
     fn a_new_pair_is_taken_and_a_broken_one_leaves_the_old() {
         let folder = tempfile::tempdir().expect("folder");
         let files = issue(folder.path());
-        let certificate = Certificate::open(files.clone()).expect("valid");
+        let certificate = open(folder.path(), &files).expect("valid");
         let first = certificate.key.load_full();
         issue(folder.path());
         certificate.reload(None).expect("valid");
@@ -229,7 +314,7 @@ mod tests {
         let (one, two) = (tempfile::tempdir().expect("folder"), tempfile::tempdir().expect("folder"));
         let mut files = issue(one.path());
         files.key_file = issue(two.path()).key_file;
-        assert!(matches!(Certificate::open(files), Err(TlsError::Mismatch { .. })));
+        assert!(matches!(open(one.path(), &files), Err(TlsError::Mismatch { .. })));
     }
 
     #[cfg(unix)]
@@ -239,7 +324,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         let files = issue(folder.path());
         std::fs::set_permissions(&files.key_file, std::fs::Permissions::from_mode(0o644)).expect("chmod");
-        let error = Certificate::open(files).expect_err("loose").to_string();
+        let error = open(folder.path(), &files).expect_err("loose").to_string();
         assert!(error.contains("chmod 600"), "{error}");
     }
 }

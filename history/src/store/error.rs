@@ -200,6 +200,10 @@ pub(super) fn of_objects(place: &str, what: impl Into<String>, source: object_st
         Error::NotFound { ref source, .. } if source.to_string().contains("NoSuchBucket") => {
             StoreError::NoBucket { place }
         }
+        // A listing that was refused comes without its kind.
+        source if source.to_string().contains("403 Forbidden") => {
+            StoreError::Denied { place, what, source: Box::new(source) }
+        }
         source => StoreError::Away { place, what, source },
     }
 }

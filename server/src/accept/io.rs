@@ -8,6 +8,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use crate::authority::PeerCertificate;
+
 /// A peer's connection.
 #[derive(Debug)]
 pub enum PeerIo {
@@ -15,6 +17,16 @@ pub enum PeerIo {
     Plain(TcpStream),
     /// After its handshake.
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl PeerIo {
+    /// The certificate that the peer showed in its handshake.
+    pub(crate) fn peer_certificate(&self) -> Option<PeerCertificate> {
+        match self {
+            PeerIo::Plain(_) => None,
+            PeerIo::Tls(stream) => stream.get_ref().1.peer_certificates()?.first().map(PeerCertificate::of),
+        }
+    }
 }
 
 impl AsyncRead for PeerIo {

@@ -110,7 +110,7 @@ impl Drop for Share {
 }
 
 /// An IPv6 host has a whole /64 to call from.
-fn network_of(ip: IpAddr) -> IpAddr {
+pub(crate) fn network_of(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(v6) => {
             let [a, b, c, d, ..] = v6.segments();

@@ -131,7 +131,13 @@ fn open_private(path: &Path) -> io::Result<File> {
         use std::os::unix::fs::OpenOptionsExt;
         options.mode(0o600);
     }
-    options.open(path)
+    let is_new = !path.exists();
+    let file = options.open(path)?;
+    if is_new && let Some(folder) = path.parent() {
+        // A command that root runs must not lock the collector out.
+        crate::record_file::give_to_owner_of(folder, path)?;
+    }
+    Ok(file)
 }
 
 fn open_to_read(path: &Path) -> io::Result<Option<File>> {

@@ -3,24 +3,26 @@
 use muster::settings::first_unknown_key;
 
 use super::ConfigError;
+use super::authority::{AUTHORITY_KEYS as AUTHORITY, TLS_KEYS as TLS};
 use super::destination::{FILTER_KEYS as DESTINATION_FILTER, KEYS as DESTINATION};
 use super::history::KEYS as HISTORY;
 
 /// Keys of the file's top level; the sections of others are checked by their owners.
 const SECTIONS: [&str; 4] = ["server", "agent", "history", "destination"];
 
-const SERVER: [&str; 9] = [
+const SERVER: [&str; 11] = [
     "grpc_listen",
     "http_listen",
     "otlp_http_listen",
     "data_dir",
     "insecure",
+    "http_credentials",
     "log",
     "tls",
+    "authority",
     "limits",
     "journal",
 ];
-const TLS: [&str; 2] = ["cert_file", "key_file"];
 const LIMITS: [&str; 18] = [
     "fleet",
     "team",
@@ -46,10 +48,11 @@ const JOURNAL: [&str; 5] =
 
 /// Refuses the first key that nobody reads. Text that is no TOML passes: serde reports it with its place.
 pub(super) fn check(text: &str) -> Result<(), ConfigError> {
-    let sections: [(&[&str], &[&str]); 8] = [
+    let sections: [(&[&str], &[&str]); 9] = [
         (&[], &SECTIONS),
         (&["server"], &SERVER),
         (&["server", "tls"], &TLS),
+        (&["server", "authority"], &AUTHORITY),
         (&["server", "limits"], &LIMITS),
         (&["server", "journal"], &JOURNAL),
         (&["history"], &HISTORY),

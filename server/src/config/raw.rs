@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use muster::settings;
 
+use super::authority::{RawAuthority, RawTls};
 use super::destination;
 use super::history::RawHistory;
 use super::limits::RawLimits;
 use super::{
     Config, ConfigError, GRPC_LISTEN_DEFAULT, HTTP_LISTEN_DEFAULT, JournalSettings,
-    OTLP_HTTP_LISTEN_DEFAULT, OtherSections, Overrides, TlsFiles,
+    OTLP_HTTP_LISTEN_DEFAULT, OtherSections, Overrides,
 };
 
 /// One segment: large enough that rotation is rare, small enough that retention is fine-grained.
@@ -47,17 +48,12 @@ struct Server {
     otlp_http_listen: Option<String>,
     data_dir: Option<PathBuf>,
     insecure: bool,
+    http_credentials: Option<String>,
     log: Option<String>,
-    tls: Option<Tls>,
+    tls: Option<RawTls>,
+    authority: RawAuthority,
     limits: RawLimits,
     journal: Journal,
-}
-
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(default)]
-struct Tls {
-    cert_file: Option<PathBuf>,
-    key_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -89,8 +85,10 @@ impl File {
                 .or(server.http_listen)
                 .unwrap_or_else(|| default_address(HTTP_LISTEN_DEFAULT)),
             otlp_http_listen: address_or_off(over.otlp_http_listen.or(server.otlp_http_listen))?,
-            tls: server.tls.map(Tls::validate).transpose()?,
+            tls: server.tls.map(RawTls::validate).transpose()?,
+            authority: server.authority.validate()?,
             insecure: over.insecure || server.insecure,
+            http_credentials_required: is_required(server.http_credentials.as_deref())?,
             log: log_directives(over.log.or(server.log).unwrap_or_else(|| LOG_DEFAULT.to_owned()))?,
             limits: server.limits.validate()?,
             journal: JournalSettings { unsafe_no_sync: over.unsafe_no_sync, ..server.journal.validate()? },
@@ -114,14 +112,15 @@ fn address_or_off(text: Option<String>) -> Result<Option<SocketAddr>, ConfigErro
     text.parse().map(Some).map_err(invalid)
 }
 
-impl Tls {
-    fn validate(self) -> Result<TlsFiles, ConfigError> {
-        match (self.cert_file, self.key_file) {
-            (Some(cert_file), Some(key_file)) => Ok(TlsFiles { cert_file, key_file }),
-            _ => {
-                let problem = "needs both cert_file and key_file".to_owned();
-                Err(ConfigError::Invalid { setting: "server.tls", problem })
-            }
+fn is_required(http_credentials: Option<&str>) -> Result<bool, ConfigError> {
+    match http_credentials {
+        None | Some("default") => Ok(false),
+        Some("required") => Ok(true),
+        Some(other) => {
+            let problem = format!(
+                "{other:?} is neither \"required\" nor \"default\" (needed on addresses that others can reach)"
+            );
+            Err(ConfigError::Invalid { setting: "server.http_credentials", problem })
         }
     }
 }

@@ -53,6 +53,17 @@ fn a_door_to_other_machines_needs_tls_or_an_explicit_word() {
 }
 
 #[test]
+fn pages_ask_for_a_credential_where_others_can_read_them_or_where_they_are_told_to() {
+    let parse = |text: &str| parse(text).expect("valid");
+    assert!(parse("").pages_are_open());
+    assert!(!parse("[server]\nhttp_credentials = \"required\"\n").pages_are_open());
+    let elsewhere = "[server]\nhttp_listen = \"0.0.0.0:9464\"\ninsecure = true\n";
+    assert!(parse(elsewhere).pages_are_open());
+    assert!(!parse(&format!("{elsewhere}http_credentials = \"required\"\n")).pages_are_open());
+    assert!(refusal("[server]\nhttp_credentials = \"yes\"\n").contains("server.http_credentials"));
+}
+
+#[test]
 fn otlp_over_http_is_on_loopback_unless_it_is_off_or_elsewhere() {
     let listen = |text: &str| parse(&format!("[server]\notlp_http_listen = \"{text}\"\n"));
     assert_eq!(parse("").expect("valid").otlp_http_listen, OTLP_HTTP_LISTEN_DEFAULT.parse().ok());

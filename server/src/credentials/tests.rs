@@ -1,5 +1,6 @@
 use super::*;
-use muster::clock::WallTime;
+use crate::record_file::RecordFileError;
+use muster::credential::TokenKind;
 
 const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
@@ -9,6 +10,16 @@ fn token(seed: u8) -> Token {
 
 fn bearer(token: &Token) -> String {
     format!("Bearer {}", token.expose())
+}
+
+fn send(credentials: &Credentials, header: Option<&[u8]>) -> Result<Caller, NotAccepted> {
+    credentials.authenticate(Presented::token(HERE, header))
+}
+
+fn read(credentials: &Credentials, header: &str) -> Result<Sight, ReaderRefused> {
+    credentials
+        .authenticate_reader(Presented::token(HERE, Some(header.as_bytes())))
+        .map(|reading| reading.sight)
 }
 
 fn open(dir: &Path, anonymous_allowed: bool) -> Arc<Credentials> {
@@ -26,7 +37,7 @@ fn a_token_speaks_for_its_team_until_it_is_revoked() {
     let token = token(1);
     add(dir.path(), &token, "red");
     let credentials = open(dir.path(), false);
-    let caller = credentials.authenticate(HERE, Some(bearer(&token).as_bytes())).expect("valid");
+    let caller = send(&credentials, Some(bearer(&token).as_bytes())).expect("valid");
     assert_eq!(caller.team.as_str(), "red");
 
     let changes = credentials.changes();
@@ -34,7 +45,7 @@ fn a_token_speaks_for_its_team_until_it_is_revoked() {
     credentials.look();
     assert!(changes.has_changed().expect("alive"));
     assert!(!credentials.is_valid(&caller));
-    assert_eq!(credentials.authenticate(HERE, Some(bearer(&token).as_bytes())), Err(NotAccepted));
+    assert_eq!(send(&credentials, Some(bearer(&token).as_bytes())), Err(NotAccepted));
 }
 
 #[test]
@@ -46,14 +57,14 @@ fn an_operators_token_reads_everything_and_is_refused_where_something_is_sent() 
     add(dir.path(), &of_team, "red");
     // On loopback too, where nobody needs a token: one that is given must be right.
     let credentials = open(dir.path(), true);
-    let read = |token: &Token| credentials.authenticate_reader(HERE, bearer(token).as_bytes());
-    assert_eq!(read(&token), Ok(Scope::Operator));
-    assert_eq!(read(&of_team), Ok(Scope::Team("red".parse().expect("team"))));
-    assert_eq!(credentials.authenticate(HERE, Some(bearer(&token).as_bytes())), Err(NotAccepted));
+    let read = |token: &Token| self::read(&credentials, &bearer(token));
+    assert_eq!(read(&token), Ok(Sight::All));
+    assert_eq!(read(&of_team), Ok(Sight::Team("red".parse().expect("team"))));
+    assert_eq!(send(&credentials, Some(bearer(&token).as_bytes())), Err(NotAccepted));
     assert_eq!(credentials.figures.credentials_refused.value(CredentialRefusal::Operator), 1);
     TokenFile::edit(dir.path()).expect("free").revoke(token.id().as_str(), WallTime(2)).expect("known");
     credentials.look();
-    assert_eq!(read(&token), Err(NotAccepted));
+    assert_eq!(read(&token), Err(NotAccepted.into()));
 }
 
 #[test]
@@ -68,7 +79,8 @@ fn a_record_that_lost_its_team_is_no_operators() {
         assert_ne!(broken, text);
         muster::atomic_file::replace(&path, broken.as_bytes(), muster::atomic_file::Access::Owner)
             .expect("write");
-        assert!(matches!(TokenFile::list(dir.path()), Err(TokenFileError::Invalid { .. })), "{broken}");
+        let listed = TokenFile::list(dir.path());
+        assert!(matches!(listed, Err(TokenFileError::File(RecordFileError::Invalid { .. }))), "{broken}");
     }
 }
 
@@ -81,10 +93,10 @@ fn every_wrong_credential_has_the_same_answer() {
     let good = bearer(&token);
     let other = bearer(&self::token(2));
     for header in ["", "Bearer", "Bearer ", "Basic x", &good[..40], other.as_str()] {
-        assert_eq!(credentials.authenticate(HERE, Some(header.as_bytes())), Err(NotAccepted), "{header:?}");
+        assert_eq!(send(&credentials, Some(header.as_bytes())), Err(NotAccepted), "{header:?}");
     }
-    assert!(credentials.authenticate(HERE, None).is_ok());
-    assert_eq!(open(dir.path(), false).authenticate(HERE, None), Err(NotAccepted));
+    assert!(send(&credentials, None).is_ok());
+    assert_eq!(send(&open(dir.path(), false), None), Err(NotAccepted));
 }
 
 #[test]
@@ -95,11 +107,11 @@ fn guesses_of_one_id_are_limited_for_their_address_alone() {
     let credentials = open(dir.path(), false);
     let revoked = self::token(3);
     for _ in 0..1_000 {
-        let refused = credentials.authenticate(HERE, Some(bearer(&revoked).as_bytes()));
+        let refused = send(&credentials, Some(bearer(&revoked).as_bytes()));
         assert_eq!(refused, Err(NotAccepted));
     }
     assert!(credentials.figures.credentials_refused.value(CredentialRefusal::Limited) > 900);
-    assert!(credentials.authenticate(HERE, Some(bearer(&token).as_bytes())).is_ok());
+    assert!(send(&credentials, Some(bearer(&token).as_bytes())).is_ok());
 }
 
 #[test]
@@ -111,8 +123,9 @@ fn a_broken_token_file_leaves_the_old_tokens_and_is_never_written_over() {
     let path = dir.path().join("tokens.json");
     muster::atomic_file::replace(&path, b"{ broken", muster::atomic_file::Access::Owner).expect("write");
     credentials.look();
-    assert!(credentials.authenticate(HERE, Some(bearer(&token).as_bytes())).is_ok());
-    assert!(matches!(TokenFile::edit(dir.path()), Err(TokenFileError::Invalid { .. })));
+    assert!(send(&credentials, Some(bearer(&token).as_bytes())).is_ok());
+    let edited = TokenFile::edit(dir.path());
+    assert!(matches!(edited, Err(TokenFileError::File(RecordFileError::Invalid { .. }))));
 }
 
 #[test]
@@ -123,4 +136,55 @@ fn the_file_holds_no_secret() {
     let text = std::fs::read_to_string(dir.path().join("tokens.json")).expect("written");
     let secret = token.expose().rsplit('_').nth(1).expect("secret part");
     assert!(!text.contains(secret) && text.contains(token.id().as_str()));
+}
+
+#[test]
+fn an_agents_token_sends_for_its_team_and_reads_nothing() {
+    let dir = tempfile::tempdir().expect("folder");
+    let token = token(1);
+    let red: Team = "red".parse().expect("team");
+    let file = TokenFile::edit(dir.path()).expect("free");
+    file.add(&token, Scope::Agent(red.clone()), WallTime(1)).expect("written");
+    let credentials = open(dir.path(), true);
+    let header = bearer(&token);
+    let caller = send(&credentials, Some(header.as_bytes())).expect("sends");
+    assert_eq!(caller.team, red);
+    assert!(credentials.is_valid(&caller));
+    let read = read(&credentials, &header);
+    assert_eq!(read, Err(ReaderRefused::ReadsNothing));
+}
+
+#[test]
+fn an_enrolment_token_neither_sends_nor_reads() {
+    let dir = tempfile::tempdir().expect("folder");
+    let token = Token::of_kind(TokenKind::Enrolment, [5; 44]);
+    let file = TokenFile::edit(dir.path()).expect("free");
+    file.add(&token, Scope::Enrolment("red".parse().expect("team")), WallTime(1)).expect("written");
+    let credentials = open(dir.path(), true);
+    let header = bearer(&token);
+    assert_eq!(send(&credentials, Some(header.as_bytes())), Err(NotAccepted));
+    assert_eq!(read(&credentials, &header), Err(NotAccepted.into()));
+    assert_eq!(credentials.figures.credentials_refused.value(CredentialRefusal::Role), 2);
+}
+
+#[test]
+fn a_token_that_ends_by_itself_is_refused_then_and_its_streams_are_told() {
+    let dir = tempfile::tempdir().expect("folder");
+    let clock = Arc::new(muster::clock::ManualClock::at(WallTime(1_000)));
+    let token = token(1);
+    let file = TokenFile::edit(dir.path()).expect("free");
+    let scope = Scope::Team("red".parse().expect("team"));
+    let new = NewToken { scope, name: None, expires: Some(WallTime(2_000)), uses: 1 };
+    file.add_new(&token, new, WallTime(1)).expect("written");
+    let figures = crate::telemetry::detached_figures();
+    let credentials = Credentials::with_clock(dir.path(), false, figures, clock.clone()).expect("readable");
+    let caller = send(&credentials, Some(bearer(&token).as_bytes())).expect("valid yet");
+    let changes = credentials.changes();
+    credentials.look();
+    assert!(!changes.has_changed().expect("alive") && credentials.is_valid(&caller));
+    clock.set_wall(WallTime(2_000));
+    credentials.look();
+    assert!(changes.has_changed().expect("alive") && !credentials.is_valid(&caller));
+    assert_eq!(send(&credentials, Some(bearer(&token).as_bytes())), Err(NotAccepted));
+    assert_eq!(credentials.figures.credentials_refused.value(CredentialRefusal::Expired), 1);
 }

@@ -1,7 +1,8 @@
-//! One reader's connection: HTTP/1.1 with bounds in time.
+//! One reader's connection: HTTP/1.1 with bounds in time. It ends within seconds when its token is revoked.
 
 use std::convert::Infallible;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -11,11 +12,14 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use muster::credential::TokenId;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tower::ServiceExt;
 
 use crate::accept::Accepted;
+use crate::credentials::Credentials;
 use crate::ingest::Peer;
 use crate::stop::stopped;
 
@@ -37,20 +41,46 @@ impl Life {
     }
 }
 
+/// The token that the connection's last request showed: an answer that is under way when it is revoked ends there.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ShownToken(Arc<Mutex<Option<TokenId>>>);
+
+impl ShownToken {
+    pub(super) fn note(&self, token: TokenId) {
+        *self.0.lock() = Some(token);
+    }
+
+    fn may_go_on(&self, credentials: &Credentials) -> bool {
+        self.0.lock().as_ref().is_none_or(|token| credentials.may_go_on(token))
+    }
+}
+
 /// What is under way has this long to end.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Serves a connection to its end.
-pub async fn serve(accepted: Accepted, router: Router, mut stop: watch::Receiver<bool>) {
-    let peer = accepted.peer;
+pub async fn serve(
+    accepted: Accepted,
+    router: Router,
+    credentials: Arc<Credentials>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let (peer, certificate) = (accepted.peer, accepted.certificate);
     let (life, mut lives) = watch::channel(LIFE_MAX);
     let life = Life(life);
+    let (shown, mut changes) = (ShownToken::default(), credentials.changes());
+    let noted = shown.clone();
     let service = service_fn(move |request: Request<Incoming>| {
-        let (router, life) = (router.clone(), life.clone());
+        let (router, life, certificate) = (router.clone(), life.clone(), certificate.clone());
+        let noted = noted.clone();
         async move {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(Peer(peer));
+            if let Some(certificate) = certificate {
+                request.extensions_mut().insert(certificate);
+            }
             request.extensions_mut().insert(life);
+            request.extensions_mut().insert(noted);
             router.oneshot(request).await.map_err(|never: Infallible| never)
         }
     });
@@ -67,6 +97,12 @@ pub async fn serve(accepted: Accepted, router: Router, mut stop: watch::Receiver
             Ok(()) = lives.changed(), if !is_ending => {
                 ends_at = began_at + *lives.borrow_and_update();
                 continue;
+            }
+            Ok(()) = changes.changed() => {
+                if shown.may_go_on(&credentials) {
+                    continue;
+                }
+                return;
             }
             () = stopped(&mut stop), if !is_ending => {}
             () = sleep_until(ends_at) => {

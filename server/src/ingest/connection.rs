@@ -13,6 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use muster::limits::MESSAGE_BYTES_MAX;
 use muster::v1::collector_server::{CollectorServer, SERVICE_NAME};
+use muster::v1::enrolment_server::{self, EnrolmentServer};
 use otlp::Signal;
 use tokio::sync::watch;
 use tonic::Status;
@@ -22,6 +23,7 @@ use tower::Service;
 use super::{Ingest, Peer};
 use crate::accept::Accepted;
 use crate::accept::usage::{Held, OpenRequest, Use, watch_over};
+use crate::enrol::{self, EnrolmentService};
 use crate::figures::Figures;
 use crate::otlp_door::OtlpDoor;
 
@@ -45,17 +47,21 @@ pub(crate) const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct Routes {
     collector: CollectorServer<Ingest>,
+    enrolment: EnrolmentServer<EnrolmentService>,
     otlp: OtlpDoor,
 }
 
 impl Routes {
-    /// The collector's own service, with its limits, and OTLP's.
-    pub fn new(ingest: Ingest, otlp: OtlpDoor) -> Self {
+    /// The collector's own services, with their limits, and OTLP's.
+    pub(crate) fn new(ingest: Ingest, enrolment: EnrolmentService, otlp: OtlpDoor) -> Self {
         let collector = CollectorServer::new(ingest)
             .accept_compressed(CompressionEncoding::Zstd)
             .send_compressed(CompressionEncoding::Zstd)
             .max_decoding_message_size(MESSAGE_BYTES_MAX);
-        Self { collector, otlp }
+        let enrolment = EnrolmentServer::new(enrolment)
+            .max_decoding_message_size(enrol::MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        Self { collector, enrolment, otlp }
     }
 
     async fn route(mut self, request: Request<Incoming>) -> Result<Response<tonic::body::Body>, Infallible> {
@@ -67,19 +73,25 @@ impl Routes {
         if service == Some(SERVICE_NAME) {
             return self.collector.call(request).await;
         }
+        if service == Some(enrolment_server::SERVICE_NAME) {
+            return self.enrolment.call(request).await;
+        }
         Ok(Status::unimplemented("no such service here").into_http())
     }
 }
 
 /// Serves a connection to its end.
 pub async fn serve(accepted: Accepted, routes: Routes, figures: Arc<Figures>, stop: watch::Receiver<bool>) {
-    let peer = accepted.peer;
+    let (peer, certificate) = (accepted.peer, accepted.certificate);
     let usage = Arc::new(Use::default());
     let service = {
         let usage = usage.clone();
         service_fn(move |mut request: Request<Incoming>| {
             let open = OpenRequest::new(usage.clone());
             request.extensions_mut().insert(Peer(peer));
+            if let Some(certificate) = &certificate {
+                request.extensions_mut().insert(certificate.clone());
+            }
             let routes = routes.clone();
             async move {
                 let response = routes.route(request).await?;

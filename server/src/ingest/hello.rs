@@ -19,6 +19,7 @@ use tonic::{Status, Streaming};
 
 use super::Shared;
 use super::session::{self, Outbox, Session};
+use crate::audit::{Entry, What, Who};
 use crate::credentials::Caller;
 use crate::figures::{BatchOutcome, StreamEnd};
 use crate::quota::Wanted;
@@ -62,6 +63,18 @@ pub(super) async fn begin(
             return outbox.end(&shared, StreamEnd::Protocol, Status::invalid_argument(problem)).await;
         }
     };
+    if caller.agent.is_some_and(|agent| agent != key.agent) {
+        tracing::warn!(team = %key.team, agent = ?caller.agent, said = %key.agent, %peer,
+            "an agent says that it is another one than its certificate's");
+        if let Some(audit) = shared.credentials.audit() {
+            let entry = Entry::new(What::IdentityRefused, Who::Peer(peer.ip())).team(&key.team);
+            let said = key.agent.to_string();
+            let entry = caller.agent.into_iter().fold(entry, Entry::agent);
+            audit.record_often(entry.refused("the hello named another agent").with("said", said.as_str()));
+        }
+        let status = Status::permission_denied("the certificate is of another agent");
+        return outbox.end(&shared, StreamEnd::Identity, status).await;
+    }
     let stream = Wanted { streams: 1, ..Wanted::default() };
     if let Err(used_up) = shared.quotas.take_agent(&key.team, key.agent, stream) {
         let retry_after_ms = session::spread(used_up.retry_after);

@@ -20,6 +20,7 @@ use tonic::Code;
 use super::connection::{self, Routes};
 use super::*;
 use crate::accept::{Accepted, FIRST_REQUEST_TIMEOUT, PeerIo};
+use crate::enrol::{self, EnrolmentService};
 use crate::figures::BatchOutcome;
 use crate::forward::Forwarder;
 use crate::otlp_door::{self, OtlpDoor, OtlpIntake};
@@ -91,6 +92,13 @@ async fn welcomed() -> Bench {
         poisoned: poison.clone(),
     };
     let otlp = OtlpDoor::new(OtlpIntake::new(otlp, true), Limits::default());
+    let enrolment = EnrolmentService::new(enrol::Shared {
+        data_dir: dir.path().to_owned(),
+        credentials: credentials.clone(),
+        certificate: None,
+        figures: figures.clone(),
+        clock: clock.clone(),
+    });
     let ingest = Ingest::new(Shared {
         log: log.clone(),
         credentials,
@@ -109,8 +117,8 @@ async fn welcomed() -> Bench {
     tokio::spawn(async move {
         let (stream, peer) = listener.accept().await.expect("accepts");
         let io = PeerIo::Plain(stream);
-        let accepted = Accepted { io, peer, first_request_within: FIRST_REQUEST_TIMEOUT };
-        connection::serve(accepted, Routes::new(ingest, otlp), counted, stopping).await;
+        let accepted = Accepted { io, peer, certificate: None, first_request_within: FIRST_REQUEST_TIMEOUT };
+        connection::serve(accepted, Routes::new(ingest, enrolment, otlp), counted, stopping).await;
     });
     let mut client = CollectorClient::connect(format!("http://{address}")).await.expect("connects");
     let (up, messages) = mpsc::channel(32);

@@ -35,13 +35,16 @@ pub(crate) async fn serve(
     figures: Arc<Figures>,
     stop: watch::Receiver<bool>,
 ) {
-    let peer = accepted.peer;
+    let (peer, certificate) = (accepted.peer, accepted.certificate);
     let usage = Arc::new(Use::default());
     let service = {
         let usage = usage.clone();
         service_fn(move |mut request: Request<Incoming>| {
             let open = OpenRequest::new(usage.clone());
             request.extensions_mut().insert(Peer(peer));
+            if let Some(certificate) = &certificate {
+                request.extensions_mut().insert(certificate.clone());
+            }
             let door = door.clone();
             async move {
                 let response = door.http(request).await;

@@ -18,8 +18,10 @@ use super::{Adjustable, Server, StartError};
 use crate::accept::{Listener, PerIp, Permits};
 use crate::aggregate::{Folding, Settings, Source};
 use crate::audit::AuditLog;
+use crate::authority::Authority;
 use crate::config::{Config, Limits, refuse_own_doors};
 use crate::credentials::Credentials;
+use crate::enrol::{self, EnrolmentService};
 use crate::figures::{Door, Figures};
 use crate::fleet::Fleet;
 use crate::forward::{self, Forwarder, Forwarding};
@@ -64,8 +66,11 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
     let telemetry = Telemetry::new()?;
     let figures = Arc::new(Figures::new(&telemetry.meter()));
     let audit = AuditLog::open(&config.data_dir, clock.clone(), figures.clone())?;
-    let credentials = Credentials::open(&config.data_dir, config.anonymous_allowed(), figures.clone())?;
-    let certificate = config.tls.clone().map(Certificate::open).transpose()?;
+    let anonymous_allowed = config.anonymous_allowed();
+    let credentials =
+        Credentials::with_clock(&config.data_dir, anonymous_allowed, figures.clone(), clock.clone())?;
+    credentials.tell(audit.clone());
+    let certificate = open_certificate(&config, clock.clone()).await?;
     let (journal, log) = open_journal(&config, clock.clone()).await?;
 
     let fleet = Arc::new(Fleet::new());
@@ -121,7 +126,7 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
         journal: journal.clone(),
         telemetry,
         credentials: credentials.clone(),
-        is_open: config.insecure || config.http_listen.ip().is_loopback(),
+        is_open: config.pages_are_open(),
         audit: audit.clone(),
         clock: clock.clone(),
         stop: stopping.clone(),
@@ -130,7 +135,7 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
     });
 
     let mut tasks = JoinSet::new();
-    tasks.spawn(credentials.follow());
+    tasks.spawn(credentials.clone().follow());
     tasks.spawn(retain(journal.clone()));
     if let Some(certificate) = &adjustable.certificate {
         tasks.spawn(certificate.clone().follow(figures.clone()));
@@ -139,7 +144,15 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
     let agents = doors.listener(Door::Grpc, grpc)?;
     let readers = doors.listener(Door::Http, pages)?;
     let otlp_grpc = otlp_door(&config, otlp_shared.clone(), config.anonymous_allowed());
-    let (routes, counted, stop_seen) = (Routes::new(ingest, otlp_grpc), figures.clone(), stopping.clone());
+    let enrolment = EnrolmentService::new(enrol::Shared {
+        data_dir: config.data_dir.clone(),
+        credentials: credentials.clone(),
+        certificate: adjustable.certificate.clone(),
+        figures: figures.clone(),
+        clock: clock.clone(),
+    });
+    let routes = Routes::new(ingest, enrolment, otlp_grpc);
+    let (counted, stop_seen) = (figures.clone(), stopping.clone());
     let serve_agent =
         move |accepted| connection::serve(accepted, routes.clone(), counted.clone(), stop_seen.clone());
     tasks.spawn(agents.run(serve_agent, stopping.clone()));
@@ -151,10 +164,10 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
             move |accepted| otlp_door::serve(accepted, door.clone(), counted.clone(), stop_seen.clone());
         tasks.spawn(listener.run(serve_client, stopping.clone()));
     }
-    let stop_seen = stopping.clone();
-    tasks.spawn(
-        readers.run(move |accepted| http::serve(accepted, router.clone(), stop_seen.clone()), stopping),
-    );
+    let (stop_seen, known) = (stopping.clone(), credentials.clone());
+    let serve_reader =
+        move |accepted| http::serve(accepted, router.clone(), known.clone(), stop_seen.clone());
+    tasks.spawn(readers.run(serve_reader, stopping));
     let otlp_http = otlp_http_address.map_or("off".to_owned(), |address| address.to_string());
     tracing::info!(grpc = %grpc_address, http = %http_address, otlp_http, data_dir = %config.data_dir.display(), "collector is up");
     Ok(Server {
@@ -274,6 +287,20 @@ async fn blocking<T: Send + 'static>(
         Ok(done) => done,
         Err(error) => Err(StartError::Io(std::io::Error::other(error))),
     }
+}
+
+/// The certificate, and the authority that issues the agents' ones. Without TLS there is no use for either.
+async fn open_certificate(
+    config: &Config,
+    clock: Arc<dyn Clock>,
+) -> Result<Option<Arc<Certificate>>, StartError> {
+    let Some(source) = config.tls.clone() else { return Ok(None) };
+    let (data_dir, settings) = (config.data_dir.clone(), config.authority.clone());
+    let certificate = blocking(move || {
+        let authority = Authority::open(&data_dir, settings, clock.clone())?;
+        Ok(Certificate::open(source, authority, clock)?)
+    });
+    certificate.await.map(Some)
 }
 
 fn adjustable(config: &Config, certificate: Option<Arc<Certificate>>, clock: Arc<dyn Clock>) -> Adjustable {

@@ -17,8 +17,8 @@ pub struct ReloadReport {
 /// Applies what can be applied. An error leaves everything as it was.
 pub(super) fn apply(server: &mut Server, config: Config) -> Result<ReloadReport, TlsError> {
     let adjustable = &server.adjustable;
-    if let (Some(certificate), Some(files)) = (&adjustable.certificate, &config.tls) {
-        certificate.reload(Some(files.clone()))?;
+    if let (Some(certificate), Some(source)) = (&adjustable.certificate, &config.tls) {
+        certificate.reload(Some(source.clone()))?;
     }
     let limits = &config.limits;
     let (grpc_max, otlp_max) = parts::connections_max(limits);
@@ -54,7 +54,9 @@ fn restart_needed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("server.otlp_http_listen", old.otlp_http_listen != new.otlp_http_listen),
         ("server.data_dir", old.data_dir != new.data_dir),
         ("server.insecure", old.insecure != new.insecure),
+        ("server.http_credentials", old.http_credentials_required != new.http_credentials_required),
         ("server.tls", old.tls.is_some() != new.tls.is_some()),
+        ("server.authority", old.authority != new.authority),
         ("server.journal", old.journal != new.journal),
         ("history", old.history != new.history),
         ("destination", old.destinations != new.destinations),

@@ -74,6 +74,8 @@ fn streams(meter: &Meter, figures: &Arc<Figures>) {
     let f = figures.clone();
     let help = "Events that agents could no longer send when they connected";
     counter(meter, "muster_server_events_missing", help, move || f.events_missing.value());
+    let help = "Requests for certificates of agents by what became of them";
+    labelled(meter, "muster_server_enrolments", help, "outcome", counts(figures, |f| &f.enrolments));
     let help = "Credentials that were not accepted";
     labelled(meter, "muster_server_credentials_refused", help, "reason", {
         counts(figures, |f| &f.credentials_refused)

@@ -7,5 +7,6 @@ mod ingest;
 mod otlp;
 mod pages;
 mod process;
+mod roles;
 mod security;
 mod support;

@@ -1,0 +1,244 @@
+//! The agents that have certificates: `<data_dir>/agents.json`, one record each, revoked ones included.
+//!
+//! A certificate says who an agent is; whether it may speak is in its record. The collector writes it when it enrols and
+//! renews, `muster agents` when it renames and revokes; either sees the other's change within a second.
+//!
+//! A revoked agent stays revoked: it can neither renew nor enrol again under its id. A machine that is to come back gets a
+//! new id (`muster agent enroll` says how).
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use muster::clock::WallTime;
+use muster::credential::TokenId;
+use muster::ids::AgentId;
+use muster::ids::Team;
+use serde::{Deserialize, Serialize};
+
+use crate::authority::AgentName;
+use crate::record_file::{self, Document, Edit, RecordFileError, Stamp};
+
+/// Most agents, revoked ones included: each of 10,000 developers, on several machines.
+pub const AGENTS_MAX: usize = 50_000;
+/// Most bytes of a text that an agent says of itself, or that it is called.
+pub const AGENT_TEXT_BYTES_MAX: usize = 256;
+const VERSION: u32 = 1;
+
+/// One agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentRecord {
+    /// Its id.
+    pub id: AgentId,
+    /// Its team, from the token that it enrolled with.
+    pub team: Team,
+    /// What people call it.
+    pub name: String,
+    /// Its machine, as it said itself.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub host: String,
+    /// Its user, as it said itself.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub user: String,
+    /// Its system, as it said itself.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub os: String,
+    /// Its version when it enrolled.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub agent_version: String,
+    /// When it enrolled last, in microseconds since the epoch.
+    pub enrolled_us: u64,
+    /// With which token.
+    pub token_id: TokenId,
+    /// Serial number of its newest certificate, in hexadecimal digits.
+    pub serial: String,
+    /// When that ends.
+    pub not_after_us: u64,
+    /// When it renewed last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renewed_us: Option<u64>,
+    /// When it was revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked_us: Option<u64>,
+}
+
+/// The file, open for a change: nobody else can change it until this is dropped.
+#[derive(Debug)]
+pub struct AgentFile {
+    edit: Edit<Agents>,
+    data_dir: std::path::PathBuf,
+}
+
+/// Why agents' records cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentFileError {
+    /// The file cannot be read or written, or is not valid.
+    #[error(transparent)]
+    File(#[from] RecordFileError),
+    /// There are [`AGENTS_MAX`] records.
+    #[error("there are {AGENTS_MAX} agents: remove revoked ones from agents.json first")]
+    Full,
+    /// It was revoked.
+    #[error("the agent was revoked")]
+    Revoked,
+    /// No record of that name.
+    #[error("no such agent")]
+    Missing,
+}
+
+/// All agents by their names, as the collector holds them.
+pub(crate) type KnownAgents = HashMap<AgentName, AgentRecord>;
+
+/// The document.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Agents {
+    version: u32,
+    agents: Vec<AgentRecord>,
+}
+
+impl Default for Agents {
+    fn default() -> Self {
+        Self { version: VERSION, agents: Vec::new() }
+    }
+}
+
+impl Document for Agents {
+    const PATH: &'static str = "agents.json";
+    const LOCK: &'static str = "agents.lock";
+    const WHAT: &'static str = "file of agents";
+    /// What [`AGENTS_MAX`] agents need at most.
+    const BYTES_MAX: u64 = 128 << 20;
+
+    fn problem(&self) -> Option<String> {
+        (self.version != VERSION).then(|| format!("version {} is not {VERSION}", self.version))
+    }
+}
+
+impl Agents {
+    pub(crate) fn into_known(self) -> KnownAgents {
+        self.agents.into_iter().map(|record| (record.name(), record)).collect()
+    }
+}
+
+impl AgentRecord {
+    /// Who it is in certificates.
+    pub fn name(&self) -> AgentName {
+        AgentName { team: self.team.clone(), agent: self.id }
+    }
+
+    /// What can be said of it in a word.
+    pub fn state(&self, now: WallTime) -> &'static str {
+        match self.revoked_us {
+            Some(_) => "revoked",
+            None if self.not_after_us <= now.0 => "expired",
+            None => "valid",
+        }
+    }
+}
+
+impl AgentFile {
+    /// Opens it for a change, and waits while another program has it.
+    pub fn edit(data_dir: &Path) -> Result<Self, AgentFileError> {
+        Ok(Self { edit: Edit::open(data_dir)?, data_dir: data_dir.to_owned() })
+    }
+
+    /// All agents, revoked ones included, in the order of their first enrolment.
+    pub fn list(data_dir: &Path) -> Result<Vec<AgentRecord>, AgentFileError> {
+        Ok(record_file::read::<Agents>(data_dir)?.agents)
+    }
+
+    /// The record of an agent.
+    pub fn record(&self, name: &AgentName) -> Option<&AgentRecord> {
+        self.edit.document.agents.iter().find(|record| record.id == name.agent && record.team == name.team)
+    }
+
+    /// Keeps an agent that has enrolled, in the place of its record before.
+    pub(crate) fn enrolled(&mut self, record: AgentRecord) -> Result<(), AgentFileError> {
+        let agents = &mut self.edit.document.agents;
+        let same = |known: &AgentRecord| known.id == record.id && known.team == record.team;
+        match agents.iter().position(same) {
+            Some(at) if agents[at].revoked_us.is_some() => return Err(AgentFileError::Revoked),
+            Some(at) => agents[at] = record,
+            None if agents.len() >= AGENTS_MAX => return Err(AgentFileError::Full),
+            None => agents.push(record),
+        }
+        Ok(self.edit.save()?)
+    }
+
+    /// Changes a record; `change` says whether there is something to write.
+    pub fn change(
+        &mut self,
+        name: &AgentName,
+        change: impl FnOnce(&mut AgentRecord) -> bool,
+    ) -> Result<AgentRecord, AgentFileError> {
+        let mut agents = self.edit.document.agents.iter_mut();
+        let record = agents.find(|record| record.id == name.agent && record.team == name.team);
+        let record = record.ok_or(AgentFileError::Missing)?;
+        let is_changed = change(record);
+        let record = record.clone();
+        if is_changed {
+            self.edit.save()?;
+        }
+        Ok(record)
+    }
+
+    /// All records as they are now in the file, and by what is seen that they are others. The file is still locked.
+    pub(crate) fn known(&self) -> (KnownAgents, Option<Stamp>) {
+        let agents = self.edit.document.agents.iter();
+        let known = agents.map(|record| (record.name(), record.clone())).collect();
+        (known, Stamp::of::<Agents>(&self.data_dir))
+    }
+}
+
+/// What an agent says of itself, without what would disturb a table or a terminal.
+pub(crate) fn plain(text: &str) -> String {
+    let plain: String = text.chars().filter(|c| !c.is_control()).collect();
+    plain[..plain.floor_char_boundary(AGENT_TEXT_BYTES_MAX)].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(n: u8) -> AgentRecord {
+        AgentRecord {
+            id: AgentId::from_bytes([n; 16]),
+            team: "red".parse().expect("team"),
+            name: format!("laptop-{n}"),
+            host: "laptop".to_owned(),
+            user: "dana".to_owned(),
+            os: String::new(),
+            agent_version: String::new(),
+            enrolled_us: 1,
+            token_id: muster::credential::Token::from_random([n; 44]).id().clone(),
+            serial: "01".to_owned(),
+            not_after_us: 10,
+            renewed_us: None,
+            revoked_us: None,
+        }
+    }
+
+    #[test]
+    fn an_agent_enrols_again_in_its_own_place_unless_it_was_revoked() {
+        let dir = tempfile::tempdir().expect("folder");
+        for n in [1, 2, 1] {
+            AgentFile::edit(dir.path()).expect("free").enrolled(record(n)).expect("kept");
+        }
+        assert_eq!(AgentFile::list(dir.path()).expect("valid"), [record(1), record(2)]);
+        let mut file = AgentFile::edit(dir.path()).expect("free");
+        let revoke = |record: &mut AgentRecord| record.revoked_us.replace(5).is_none();
+        file.change(&record(1).name(), revoke).expect("known");
+        assert!(matches!(file.enrolled(record(1)), Err(AgentFileError::Revoked)));
+        // The same id in another team is another agent.
+        let elsewhere = AgentRecord { team: "blue".parse().expect("team"), ..record(1) };
+        file.enrolled(elsewhere).expect("kept");
+        assert!(matches!(file.change(&record(9).name(), |_| true), Err(AgentFileError::Missing)));
+    }
+
+    #[test]
+    fn what_an_agent_says_cannot_disturb_a_table() {
+        assert_eq!(plain("dana\u{1b}[31m\n's laptop"), "dana[31m's laptop");
+        assert_eq!(plain(&"ä".repeat(200)).len(), AGENT_TEXT_BYTES_MAX);
+    }
+}

@@ -1,0 +1,383 @@
+//! Certificates for agents: `muster.v1.Enrolment` on the gRPC port.
+//!
+//! ```text
+//! Enrol:  token ─> request is signed by its key ─> a use of the token is taken, durably ─> certificate ─> record ─> answer
+//! Renew:  certificate ─> request is signed by its key ─> certificate ─> record ─> answer
+//! ```
+//!
+//! A use is taken before anything is issued, so that no crash gives a token more uses than it has: if the answer is lost,
+//! the use is lost. Team and role come from the token, the agent's name in the certificate from both; of the request only
+//! the public key is taken.
+//!
+//! | what comes | what happens |
+//! |---|---|
+//! | a port without TLS | FAILED_PRECONDITION: a certificate would be of no use there |
+//! | a token that is wrong, expired, used up, or of another role | UNAUTHENTICATED, without a reason |
+//! | a request for a key that is not taken, or not signed by it | INVALID_ARGUMENT; no use is taken |
+//! | an agent that was revoked | PERMISSION_DENIED; no use is taken |
+//! | more at once than [`WAITING_MAX`], too many of one address or agent | RESOURCE_EXHAUSTED with `retry-after` |
+//! | the disk does not take it | UNAVAILABLE; a use may be lost |
+//!
+//! This has its own bounds, so that a fleet that enrols takes nothing from one that sends, and the other way round.
+
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use muster::clock::{Clock, WallTime};
+use muster::credential::TokenId;
+use muster::ids::AgentId;
+use muster::v1;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
+use tonic::{Request, Response, Status};
+
+use crate::accept::network_of;
+use crate::agents::{AgentFile, AgentFileError, AgentRecord, plain};
+use crate::audit::{Entry, What, Who};
+use crate::authority::{AgentName, AuthorityError, Issued, ProvenKey};
+use crate::credentials::{Credentials, NotAccepted, TokenFile, TokenFileError};
+use crate::figures::{Enrolment as Became, Figures};
+use crate::ingest::{Peer, presented};
+use crate::tls::Certificate;
+
+/// A request with its certificate request and a few names.
+pub(crate) const MESSAGE_BYTES_MAX: usize = 16 << 10;
+/// Issued at once: each waits for the disk twice.
+const RUNNING_MAX: usize = 2;
+/// And so many more wait for their turn.
+const WAITING_MAX: usize = 512;
+/// Longest turn to wait for.
+const WAIT_MAX: Duration = Duration::from_secs(15);
+/// Requests of one address at once: an office that rolls out behind one NAT.
+const ADDRESS_BURST: NonZeroU32 = NonZeroU32::new(300).expect("not 0");
+/// And then so many a minute.
+const ADDRESS_PER_MINUTE: NonZeroU32 = NonZeroU32::new(60).expect("not 0");
+/// Renewals of one agent at once: one is usual in half a week.
+const AGENT_BURST: NonZeroU32 = NonZeroU32::new(10).expect("not 0");
+/// And then so many a minute.
+const AGENT_PER_MINUTE: NonZeroU32 = NonZeroU32::new(10).expect("not 0");
+/// Addresses and agents that are remembered before those of long ago are forgotten.
+const KEYS_KEPT: usize = 10_000;
+/// When who was refused for its number may come again.
+const RETRY_AFTER_SECONDS: u64 = 10;
+
+/// What enrolling needs.
+pub(crate) struct Shared {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) credentials: Arc<Credentials>,
+    /// `None` without TLS.
+    pub(crate) certificate: Option<Arc<Certificate>>,
+    pub(crate) figures: Arc<Figures>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// The service.
+#[derive(Clone)]
+pub(crate) struct EnrolmentService(Arc<Inner>);
+
+struct Inner {
+    shared: Shared,
+    waiting: Semaphore,
+    running: Semaphore,
+    addresses: DefaultKeyedRateLimiter<IpAddr>,
+    agents: DefaultKeyedRateLimiter<AgentName>,
+}
+
+/// Why nothing is issued.
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    #[error(transparent)]
+    NotAccepted(#[from] NotAccepted),
+    #[error(
+        "this port speaks no TLS, where a certificate would be of no use: set [server.tls] at the collector"
+    )]
+    NoTls,
+    #[error("{0}")]
+    Invalid(String),
+    #[error(
+        "this agent was revoked; its machine can come back under a new id, from an empty state directory"
+    )]
+    Revoked,
+    #[error("too many at once; come again in {RETRY_AFTER_SECONDS} s")]
+    Limited,
+    #[error("the collector cannot keep or issue it now; its log says more")]
+    Failed,
+}
+
+impl EnrolmentService {
+    pub(crate) fn new(shared: Shared) -> Self {
+        let quota = |per_minute, burst| Quota::per_minute(per_minute).allow_burst(burst);
+        Self(Arc::new(Inner {
+            shared,
+            waiting: Semaphore::new(WAITING_MAX),
+            running: Semaphore::new(RUNNING_MAX),
+            addresses: RateLimiter::keyed(quota(ADDRESS_PER_MINUTE, ADDRESS_BURST)),
+            agents: RateLimiter::keyed(quota(AGENT_PER_MINUTE, AGENT_BURST)),
+        }))
+    }
+
+    /// Waits for a turn and does what blocks away from the threads that serve.
+    async fn in_turn<T, F>(&self, work: F) -> Result<T, Refused>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Shared, &Certificate) -> Result<T, Refused> + Send + 'static,
+    {
+        let Some(certificate) = self.0.shared.certificate.clone() else { return Err(Refused::NoTls) };
+        let _waits: SemaphorePermit<'_> = self.0.waiting.try_acquire().map_err(|_| Refused::Limited)?;
+        let turn = timeout(WAIT_MAX, self.0.running.acquire()).await;
+        let Ok(Ok(_turn)) = turn else { return Err(Refused::Limited) };
+        let inner = self.0.clone();
+        let done = tokio::task::spawn_blocking(move || work(&inner.shared, &certificate)).await;
+        done.unwrap_or_else(|error| {
+            tracing::error!(%error, "issuing a certificate failed");
+            Err(Refused::Failed)
+        })
+    }
+
+    async fn enrol(&self, request: Request<v1::EnrolRequest>) -> Result<v1::Issued, Refused> {
+        let peer = peer_of(&request)?;
+        let inner = &self.0;
+        if inner.shared.certificate.is_none() {
+            return Err(Refused::NoTls);
+        }
+        if !is_within(&inner.addresses, &network_of(peer.ip())) {
+            return Err(Refused::Limited);
+        }
+        let (team, token_id) = inner.shared.credentials.authenticate_enrolment(presented(peer, &request))?;
+        let asked = request.into_inner();
+        let agent = AgentId::try_from(&asked.agent_id[..]).map_err(|e| Refused::Invalid(e.to_string()))?;
+        let key = ProvenKey::of_request(&asked.csr_der).map_err(|e| Refused::Invalid(e.to_string()))?;
+        let name = AgentName { team, agent };
+        let entry =
+            |what| Entry::new(what, Who::Peer(peer.ip())).team(&name.team).agent(agent).token(&token_id);
+        let (done, refused) = (entry(What::Enrolled), entry(What::EnrolmentRefused));
+        let work = move |shared: &Shared, certificate: &Certificate| {
+            enrol(shared, certificate, name, &token_id, &key, &asked, &done)
+        };
+        let enrolled = self.in_turn(work).await;
+        self.tell_refusal(refused, &enrolled);
+        enrolled
+    }
+
+    async fn renew(&self, request: Request<v1::RenewRequest>) -> Result<v1::Issued, Refused> {
+        let peer = peer_of(&request)?;
+        let inner = &self.0;
+        let name = inner.shared.credentials.authenticate_agent(presented(peer, &request))?;
+        if !is_within(&inner.agents, &name) {
+            return Err(Refused::Limited);
+        }
+        let asked = request.into_inner();
+        let key = ProvenKey::of_request(&asked.csr_der).map_err(|e| Refused::Invalid(e.to_string()))?;
+        let entry = |what| Entry::new(what, Who::Peer(peer.ip())).team(&name.team).agent(name.agent);
+        let (done, refused) = (entry(What::Renewed), entry(What::EnrolmentRefused));
+        let renewed =
+            self.in_turn(move |shared, certificate| renew(shared, certificate, &name, &key, &done)).await;
+        self.tell_refusal(refused, &renewed);
+        renewed
+    }
+
+    fn tell_refusal(&self, entry: Entry, result: &Result<v1::Issued, Refused>) {
+        if let (Err(refused), Some(audit)) = (result, self.0.shared.credentials.audit()) {
+            audit.record_often(entry.refused(refused.to_string().as_str()));
+        }
+    }
+
+    fn told(
+        &self,
+        became: Became,
+        result: Result<v1::Issued, Refused>,
+    ) -> Result<Response<v1::Issued>, Status> {
+        let figures = &self.0.shared.figures;
+        match result {
+            Ok(issued) => {
+                figures.enrolments.add(became, 1);
+                Ok(Response::new(issued))
+            }
+            Err(refused) => {
+                figures.enrolments.add(refused.became(), 1);
+                Err(refused.status())
+            }
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl v1::enrolment_server::Enrolment for EnrolmentService {
+    async fn enrol(&self, request: Request<v1::EnrolRequest>) -> Result<Response<v1::Issued>, Status> {
+        let result = EnrolmentService::enrol(self, request).await;
+        self.told(Became::Enrolled, result)
+    }
+
+    async fn renew(&self, request: Request<v1::RenewRequest>) -> Result<Response<v1::Issued>, Status> {
+        let result = EnrolmentService::renew(self, request).await;
+        self.told(Became::Renewed, result)
+    }
+}
+
+fn enrol(
+    shared: &Shared,
+    certificate: &Certificate,
+    name: AgentName,
+    token_id: &TokenId,
+    key: &ProvenKey,
+    asked: &v1::EnrolRequest,
+    entry: &Entry,
+) -> Result<v1::Issued, Refused> {
+    // Open until the end: enrolments and revocations come one after the other.
+    let mut agents = AgentFile::edit(&shared.data_dir)?;
+    if agents.record(&name).is_some_and(|record| record.revoked_us.is_some()) {
+        return Err(Refused::Revoked);
+    }
+    let now = shared.clock.wall();
+    if !TokenFile::edit(&shared.data_dir)?.take_use(token_id, now)? {
+        return Err(NotAccepted.into());
+    }
+    let issued = certificate.authority().issue(&name, key)?;
+    let record = record_of(&name, token_id, &issued, asked, now);
+    tracing::info!(team = %name.team, agent = %name.agent, name = record.name, %token_id, "agent enrolled");
+    // A new identity that nobody would know where from must not be.
+    if let Some(audit) = shared.credentials.audit() {
+        let entry = entry.clone().with("name", record.name.as_str()).with("serial", record.serial.as_str());
+        audit.record_durably(&entry).map_err(|error| failed(&error))?;
+    }
+    agents.enrolled(record)?;
+    shared.credentials.know_agents(&agents);
+    Ok(message(&name, issued, certificate.is_of_authority()))
+}
+
+fn renew(
+    shared: &Shared,
+    certificate: &Certificate,
+    name: &AgentName,
+    key: &ProvenKey,
+    entry: &Entry,
+) -> Result<v1::Issued, Refused> {
+    let mut agents = AgentFile::edit(&shared.data_dir)?;
+    // As the file has it now: the collector may not have seen yet that it was revoked.
+    if agents.record(name).is_none_or(|record| record.revoked_us.is_some()) {
+        return Err(NotAccepted.into());
+    }
+    let now = shared.clock.wall();
+    let issued = certificate.authority().issue(name, key)?;
+    agents.change(name, |record| {
+        record.serial.clone_from(&issued.serial);
+        record.not_after_us = issued.not_after.0;
+        record.renewed_us = Some(now.0);
+        true
+    })?;
+    shared.credentials.know_agents(&agents);
+    if let Some(audit) = shared.credentials.audit() {
+        audit.record(&entry.clone().with("serial", issued.serial.as_str()));
+    }
+    tracing::info!(team = %name.team, agent = %name.agent, "agent renewed its certificate");
+    Ok(message(name, issued, certificate.is_of_authority()))
+}
+
+fn record_of(
+    name: &AgentName,
+    token_id: &TokenId,
+    issued: &Issued,
+    asked: &v1::EnrolRequest,
+    now: WallTime,
+) -> AgentRecord {
+    let called = [&asked.name, &asked.host].into_iter().map(|text| plain(text)).find(|text| !text.is_empty());
+    AgentRecord {
+        id: name.agent,
+        team: name.team.clone(),
+        name: called.unwrap_or_else(|| name.agent.to_string()),
+        host: plain(&asked.host),
+        user: plain(&asked.user),
+        os: plain(&asked.os),
+        agent_version: plain(&asked.agent_version),
+        enrolled_us: now.0,
+        token_id: token_id.clone(),
+        serial: issued.serial.clone(),
+        not_after_us: issued.not_after.0,
+        renewed_us: None,
+        revoked_us: None,
+    }
+}
+
+fn message(name: &AgentName, issued: Issued, collector_is_of_authority: bool) -> v1::Issued {
+    let der = |certificates: Vec<rustls_pki_types::CertificateDer<'_>>| {
+        certificates.iter().map(|certificate| certificate.to_vec()).collect()
+    };
+    v1::Issued {
+        certificate_chain_der: der(issued.chain),
+        authorities_der: der(issued.authorities),
+        not_before_us: issued.not_before.0,
+        not_after_us: issued.not_after.0,
+        team: name.team.as_str().to_owned(),
+        collector_is_of_authority,
+    }
+}
+
+fn peer_of<T>(request: &Request<T>) -> Result<SocketAddr, Refused> {
+    let peer = request.extensions().get::<Peer>().copied();
+    peer.map(|Peer(peer)| peer).ok_or(Refused::Failed)
+}
+
+/// Counts one of this key.
+fn is_within<K: Clone + Eq + std::hash::Hash>(limiter: &DefaultKeyedRateLimiter<K>, key: &K) -> bool {
+    if limiter.len() > KEYS_KEPT {
+        limiter.retain_recent();
+    }
+    limiter.check_key(key).is_ok()
+}
+
+impl Refused {
+    fn became(&self) -> Became {
+        match self {
+            Refused::NotAccepted(_) | Refused::Revoked => Became::Refused,
+            Refused::NoTls | Refused::Invalid(_) => Became::Invalid,
+            Refused::Limited => Became::Limited,
+            Refused::Failed => Became::Failed,
+        }
+    }
+
+    fn status(&self) -> Status {
+        let words = self.to_string();
+        match self {
+            Refused::NotAccepted(_) => Status::unauthenticated(words),
+            Refused::NoTls => Status::failed_precondition(words),
+            Refused::Invalid(_) => Status::invalid_argument(words),
+            Refused::Revoked => Status::permission_denied(words),
+            Refused::Limited => {
+                let mut status = Status::resource_exhausted(words);
+                status.metadata_mut().insert("retry-after", RETRY_AFTER_SECONDS.into());
+                status
+            }
+            Refused::Failed => Status::unavailable(words),
+        }
+    }
+}
+
+impl From<AgentFileError> for Refused {
+    fn from(error: AgentFileError) -> Self {
+        match error {
+            AgentFileError::Revoked => Refused::Revoked,
+            error => failed(&error),
+        }
+    }
+}
+
+impl From<TokenFileError> for Refused {
+    fn from(error: TokenFileError) -> Self {
+        failed(&error)
+    }
+}
+
+impl From<AuthorityError> for Refused {
+    fn from(error: AuthorityError) -> Self {
+        failed(&error)
+    }
+}
+
+fn failed(error: &dyn std::error::Error) -> Refused {
+    tracing::error!(%error, "no certificate can be issued");
+    Refused::Failed
+}

@@ -1,0 +1,255 @@
+//! A file of records that a running collector and the command line both change: tokens, agents, the authority.
+//!
+//! One JSON document for its owner alone, replaced as a whole and durably. A lock file beside it keeps two writers from
+//! losing each other's change; who only reads needs no lock. A document that is not valid is an error and is never
+//! written over.
+//!
+//! The command line may be run by root and the collector by another user: what root writes here belongs to whoever owns
+//! the folder, so that the collector can read it, and change it too.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use muster::atomic_file::{Access, Draft, Existing};
+use muster::private_file;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// What is in such a file.
+pub(crate) trait Document: Serialize + DeserializeOwned + Default {
+    /// Its path inside the data folder.
+    const PATH: &'static str;
+    /// Its lock's path inside the data folder.
+    const LOCK: &'static str;
+    /// What it is called in messages.
+    const WHAT: &'static str;
+    /// What the largest one needs at most.
+    const BYTES_MAX: u64;
+    /// Whether it is refused when others than its owner can read it.
+    const IS_SECRET: bool = false;
+
+    /// What is wrong with a document that could be read, in words.
+    fn problem(&self) -> Option<String>;
+}
+
+/// A document that is open for a change: nobody else can change it until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Edit<D> {
+    pub(crate) document: D,
+    data_dir: PathBuf,
+    _lock: File,
+}
+
+/// When and how large: enough to see that a file is another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp(SystemTime, u64);
+
+/// Why a file of records cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordFileError {
+    /// It or its folder could not be read or written.
+    #[error("cannot {what} {path}: {source}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Not what this program writes.
+    #[error("{path} is not a valid {what}: {problem}")]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What it should be.
+        what: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// It holds a secret, and others than its owner can read it.
+    #[error("{what} {path} can be read by others (mode {mode:o}); run: chmod 600 {path}")]
+    Loose {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+        /// Its permission bits.
+        mode: u32,
+    },
+}
+
+impl Stamp {
+    /// Of the document as it is now; `None` when there is none.
+    pub(crate) fn of<D: Document>(data_dir: &Path) -> Option<Self> {
+        let metadata = fs::metadata(data_dir.join(D::PATH)).ok()?;
+        Some(Self(metadata.modified().ok()?, metadata.len()))
+    }
+}
+
+/// The document; the empty one when there is no file.
+pub(crate) fn read<D: Document>(data_dir: &Path) -> Result<D, RecordFileError> {
+    let path = data_dir.join(D::PATH);
+    let io_error = |source| RecordFileError::Io { what: "read", path: path.clone(), source };
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(D::default()),
+        Err(source) => return Err(io_error(source)),
+    };
+    if D::IS_SECRET
+        && let Some(mode) = private_file::loose_mode(&file).map_err(io_error)?
+    {
+        return Err(RecordFileError::Loose { path, what: D::WHAT, mode });
+    }
+    let mut text = zeroize::Zeroizing::new(Vec::new());
+    file.take(D::BYTES_MAX).read_to_end(&mut text).map_err(io_error)?;
+    let invalid = |problem: String| RecordFileError::Invalid { path: path.clone(), what: D::WHAT, problem };
+    let document: D = serde_json::from_slice(&text).map_err(|error| invalid(error.to_string()))?;
+    match document.problem() {
+        Some(problem) => Err(invalid(problem)),
+        None => Ok(document),
+    }
+}
+
+impl<D: Document> Edit<D> {
+    /// Opens it for a change, and waits while another program has it.
+    pub(crate) fn open(data_dir: &Path) -> Result<Self, RecordFileError> {
+        let io_error = |what, path: &Path| {
+            let path = path.to_owned();
+            move |source| RecordFileError::Io { what, path, source }
+        };
+        fs::create_dir_all(data_dir).map_err(io_error("make", data_dir))?;
+        let lock_path = data_dir.join(D::LOCK);
+        if let Some(folder) = lock_path.parent().filter(|folder| !folder.exists()) {
+            make_private_folder(folder)
+                .and_then(|()| give_to_owner_of(data_dir, folder))
+                .map_err(io_error("make", folder))?;
+        }
+        let is_new = !lock_path.exists();
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false);
+        let lock = options.open(&lock_path).map_err(io_error("open", &lock_path))?;
+        if is_new {
+            give_to_owner_of(data_dir, &lock_path).map_err(io_error("hand over", &lock_path))?;
+        }
+        lock.lock().map_err(io_error("lock", &lock_path))?;
+        Ok(Self { document: read(data_dir)?, data_dir: data_dir.to_owned(), _lock: lock })
+    }
+
+    /// Writes the document as it is now, durably.
+    pub(crate) fn save(&self) -> Result<(), RecordFileError> {
+        let path = self.data_dir.join(D::PATH);
+        let written = || {
+            let text = zeroize::Zeroizing::new(serde_json::to_vec_pretty(&self.document)?);
+            let mut draft = Draft::beside(&path, Access::Owner)?;
+            draft.write_all(&text)?;
+            give_to_owner_of(&self.data_dir, draft.temporary())?;
+            draft.publish(Existing::Replace)
+        };
+        written().map_err(|source| RecordFileError::Io { what: "write", path: path.clone(), source })
+    }
+}
+
+fn make_private_folder(folder: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
+/// What root made belongs to whom the folder belongs to; others can only make what is theirs.
+#[cfg(unix)]
+pub(crate) fn give_to_owner_of(folder: &Path, made: &Path) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt, chown};
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let owner = fs::metadata(folder)?;
+    chown(made, Some(owner.uid()), Some(owner.gid()))
+}
+
+#[cfg(not(unix))]
+pub(crate) fn give_to_owner_of(_folder: &Path, _made: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Debug, Default, Serialize, Deserialize)]
+    struct Notes {
+        notes: Vec<String>,
+    }
+
+    impl Document for Notes {
+        const PATH: &'static str = "notes/notes.json";
+        const LOCK: &'static str = "notes/notes.lock";
+        const WHAT: &'static str = "file of notes";
+        const BYTES_MAX: u64 = 1_000;
+        const IS_SECRET: bool = true;
+
+        fn problem(&self) -> Option<String> {
+            self.notes.contains(&String::new()).then(|| "a note is empty".to_owned())
+        }
+    }
+
+    fn write(dir: &Path, note: &str) -> Result<(), RecordFileError> {
+        let mut edit = Edit::<Notes>::open(dir)?;
+        edit.document.notes.push(note.to_owned());
+        edit.save()
+    }
+
+    #[test]
+    fn two_writers_at_once_lose_nothing() {
+        let dir = tempfile::tempdir().expect("folder");
+        std::thread::scope(|scope| {
+            for writer in ["a", "b"] {
+                let dir = dir.path();
+                scope.spawn(move || (0..20).for_each(|_| write(dir, writer).expect("written")));
+            }
+        });
+        assert_eq!(read::<Notes>(dir.path()).expect("valid").notes.len(), 40);
+    }
+
+    #[test]
+    fn what_is_not_valid_is_refused_and_never_written_over() {
+        let dir = tempfile::tempdir().expect("folder");
+        assert!(read::<Notes>(dir.path()).expect("none is empty").notes.is_empty());
+        write(dir.path(), "").expect("written");
+        let refused = write(dir.path(), "more").expect_err("not valid").to_string();
+        assert!(refused.contains("is not a valid file of notes: a note is empty"), "{refused}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_secret_that_others_can_read_is_refused_with_the_command_that_helps() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().expect("folder");
+        write(dir.path(), "one").expect("written");
+        let path = dir.path().join(Notes::PATH);
+        assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("chmod");
+        let refused = read::<Notes>(dir.path()).expect_err("loose").to_string();
+        assert!(refused.contains("chmod 600"), "{refused}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_root_writes_belongs_to_the_owner_of_the_folder() {
+        use std::os::unix::fs::{MetadataExt, chown};
+        let dir = tempfile::tempdir().expect("folder");
+        // Only root can give a folder away.
+        if chown(dir.path(), Some(12_345), Some(12_345)).is_err() {
+            return;
+        }
+        write(dir.path(), "one").expect("written");
+        for path in ["notes", Notes::PATH, Notes::LOCK] {
+            assert_eq!(fs::metadata(dir.path().join(path)).expect("there").uid(), 12_345, "{path}");
+        }
+    }
+}
