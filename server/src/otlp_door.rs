@@ -101,7 +101,7 @@ impl Intake for OtlpIntake {
     async fn take(&self, caller: &Caller, payload: Payload) -> Result<Accepted, Refusal> {
         let (bytes, events) = (payload.request.len() as u64, payload.tally.items);
         let wanted = Wanted { bytes, events, streams: 0 };
-        self.shared.quotas.take(&caller.team, None, wanted).map_err(|used_up| Refusal::Limited {
+        self.shared.quotas.take(&caller.team, caller.agent, wanted).map_err(|used_up| Refusal::Limited {
             quota: used_up.reason.words(),
             retry_after: later(used_up.retry_after),
         })?;

@@ -38,7 +38,7 @@ use bucket::Bucket;
 const IDLE: Duration = Duration::from_secs(60);
 /// Teams and agents that are known at once: ten times the agents of the largest collector, 20 MiB.
 pub const SENDERS_MAX: usize = 100_000;
-/// Teams with a counter of their own; the refusals of more are counted together, as team "(others)".
+/// Teams with a counter of their own; the refusals of more are counted together, as team `(others)`.
 pub const TEAMS_COUNTED_MAX: usize = 256;
 /// Longest time that a sender is told to stay away. It may come back sooner than it has room; it is told again.
 const RETRY_MAX: Duration = Duration::from_secs(60);
@@ -142,6 +142,8 @@ impl Reason {
     }
 }
 
+/// For the teams that have no counter of their own; no team can have this name.
+const OTHERS: &str = "(others)";
 const TEAM_REASONS: [Reason; 3] = [Reason::TeamBytes, Reason::TeamEvents, Reason::TeamStreams];
 const AGENT_REASONS: [Reason; 3] = [Reason::AgentBytes, Reason::AgentEvents, Reason::AgentStreams];
 
@@ -185,16 +187,19 @@ impl Quotas {
 
     /// Refusals so far, by team and reason.
     pub fn refusals(&self) -> Vec<(String, &'static str, u64)> {
-        let refusals = self.refusals.lock();
-        refusals.iter().map(|((team, reason), count)| (team.clone(), reason.name(), *count)).collect()
+        let mut refusals = self.refusals.lock().clone();
+        // There from the start at 0, so that a rate of them can be had.
+        for reason in TEAM_REASONS.into_iter().chain(AGENT_REASONS) {
+            refusals.entry((OTHERS.to_owned(), reason)).or_default();
+        }
+        refusals.into_iter().map(|((team, reason), count)| (team, reason.name(), count)).collect()
     }
 
     fn count(&self, team: &Team, reason: Reason) {
         let mut refusals = self.refusals.lock();
         let key = (team.to_string(), reason);
         let is_full = refusals.len() >= TEAMS_COUNTED_MAX * (TEAM_REASONS.len() + AGENT_REASONS.len());
-        // No team can have this name.
-        let key = if is_full && !refusals.contains_key(&key) { ("(others)".to_owned(), reason) } else { key };
+        let key = if is_full && !refusals.contains_key(&key) { (OTHERS.to_owned(), reason) } else { key };
         *refusals.entry(key).or_default() += 1;
     }
 }

@@ -41,7 +41,8 @@ fn a_noisy_team_is_refused_and_a_quiet_one_never_is() {
     assert_eq!(quiet, 1_000);
     // 10 batches a second for 100 s, and a burst.
     assert!((1_040..=1_060).contains(&noisy), "{noisy}");
-    assert_eq!(quotas.refusals(), [("noisy".to_owned(), "team_bytes", 100_000 - noisy)]);
+    let counted: Vec<_> = quotas.refusals().into_iter().filter(|(.., count)| *count > 0).collect();
+    assert_eq!(counted, [("noisy".to_owned(), "team_bytes", 100_000 - noisy)]);
 }
 
 #[test]
