@@ -17,7 +17,7 @@ use server::demo::{Demo, Truth};
 use support::namespaces::{COLLECTOR_FOR_ADA, COLLECTOR_FOR_BOB, Machine, Team};
 use support::process::Process;
 use support::scrape::Page;
-use support::{pause, rounds, seeded, wait_for, wait_until};
+use support::{pause, rounds, seeded, wait_until};
 
 const START_MAX: Duration = Duration::from_secs(20);
 const SETTLE: Duration = Duration::from_secs(60);
@@ -123,8 +123,16 @@ impl Developer<'_> {
         let token_file = token_file.to_str().unwrap();
         let name = self.name();
         self.place.run(&[
-            "agent", "enroll", "--server", &server, "--enroll-token-file", token_file, "--ca-fingerprint",
-            fingerprint, "--name", &name,
+            "agent",
+            "enroll",
+            "--server",
+            &server,
+            "--enroll-token-file",
+            token_file,
+            "--ca-fingerprint",
+            fingerprint,
+            "--name",
+            &name,
         ]);
         let mut run = self.place.command(&["agent", "run", "--config"]);
         run.arg(self.config(&server));
@@ -161,6 +169,16 @@ fn collector_config(collector: &Place<'_>) -> PathBuf {
     );
     std::fs::write(&path, config).unwrap();
     path
+}
+
+/// A token for both, and the fingerprint by which they know the collector.
+fn enrolment(collector: &Place<'_>, config: &Path) -> (String, String) {
+    let config = config.to_str().unwrap();
+    let create = ["token", "create", "--config", config, "--team", "shop", "--enroll", "--uses", "2"];
+    let token = collector.run(&create).trim().to_owned();
+    let shown = collector.run(&["authority", "show", "--json", "--config", config]);
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    (token, shown["fingerprint"].as_str().unwrap().to_owned())
 }
 
 fn revoke(collector: &Place<'_>, config: &Path, name: &str) {

@@ -131,9 +131,12 @@ fn report(
     waits: &[f64],
     live: u64,
 ) {
-    let percentile = |p: f64| waits.get(((waits.len() as f64 - 1.0) * p) as usize).copied().unwrap_or(f64::NAN);
+    let percentile =
+        |p: f64| waits.get(((waits.len() as f64 - 1.0) * p) as usize).copied().unwrap_or(f64::NAN);
     let kib = after.resident_bytes.saturating_sub(empty.resident_bytes) as f64 / 1024.0 / args.agents as f64;
-    println!("| agents | transport | connected in s | KiB a stream | CPU % | welcome p50 ms | p99 ms | streams at the end |");
+    println!(
+        "| agents | transport | connected in s | KiB a stream | CPU % | welcome p50 ms | p99 ms | streams at the end |"
+    );
     println!("|---|---|---|---|---|---|---|---|");
     println!(
         "| {} | {} | {connected:.1} | {kib:.1} | {:.2} | {:.1} | {:.1} | {live} |",
@@ -236,9 +239,9 @@ async fn enrol(number: usize, channel: Channel, token: &str) -> anyhow::Result<I
         request.metadata_mut().insert("authorization", format!("Bearer {token}").parse()?);
         match EnrolmentClient::new(channel.clone()).enrol(request).await {
             Ok(issued) => {
-                let chain = &issued.get_ref().certificate_chain_der;
-                let pem: String = chain.iter().map(|der| pem("CERTIFICATE", der)).collect();
-                return Ok(Identity::from_pem(pem, key.serialize_pem()));
+                let chain = issued.into_inner().certificate_chain_der;
+                let blocks: Vec<_> = chain.into_iter().map(|der| pem::Pem::new("CERTIFICATE", der)).collect();
+                return Ok(Identity::from_pem(pem::encode_many(&blocks), key.serialize_pem()));
             }
             Err(status) if status.code() == tonic::Code::ResourceExhausted => {
                 sleep(Duration::from_millis(200)).await;
@@ -247,4 +250,17 @@ async fn enrol(number: usize, channel: Channel, token: &str) -> anyhow::Result<I
         }
     }
     anyhow::bail!("agent {number} was never let in")
+}
+
+/// A token for all, and the authority that signed the collector's certificate.
+fn token(folder: &Path, uses: usize) -> anyhow::Result<(String, Vec<u8>)> {
+    let muster = |arguments: &[&str]| -> anyhow::Result<Vec<u8>> {
+        let mut command = Command::new(sibling("muster")?);
+        let output = command.args(arguments).arg("--config").arg(folder.join("muster.toml")).output()?;
+        ensure!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(output.stdout)
+    };
+    let uses = uses.to_string();
+    let token = muster(&["token", "create", "--team", "fleet", "--enroll", "--uses", &uses])?;
+    Ok((String::from_utf8(token)?.trim().to_owned(), muster(&["authority", "show", "--pem"])?))
 }

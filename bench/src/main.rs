@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 mod agent;
 mod batches;
 mod collector;
+mod fleet;
 mod history;
 mod ingest;
 mod load;
@@ -46,6 +47,8 @@ enum Command {
     OtlpBare(otlp::BareArgs),
     /// Idle collector, memory a connection, cold start on a large journal
     Collector(collector::CollectorArgs),
+    /// Many idle agents with certificates: memory a stream, CPU, time until a new one is welcome
+    Fleet(fleet::FleetArgs),
     /// A made-up month as the history's files: rows a second of a core, bytes a row
     History(history::HistoryArgs),
     /// Idle agent, lines tailed a second, time from a line to the collector's page
@@ -63,6 +66,7 @@ fn main() -> anyhow::Result<()> {
         Command::Otlp(args) => otlp::run(&args),
         Command::OtlpBare(args) => otlp::run_bare(&args),
         Command::Collector(args) => collector::run(&args),
+        Command::Fleet(args) => fleet::run(&args),
         Command::History(args) => history::run(&args),
         Command::Agent(args) => agent::run(&args),
         Command::Local(args) => local::run(&args),

@@ -18,6 +18,7 @@ pub mod history_rows;
 pub mod http;
 pub mod http_sink;
 pub mod live_project;
+pub mod namespaces;
 pub mod oracle;
 pub mod otlp_sink;
 pub mod payload;
