@@ -31,7 +31,6 @@ use history::file;
 use history::fold::Fold;
 use history::partition::{JournalRange, Partition};
 use journal::Position;
-use journal::stream::StreamItem;
 use month::{Month, MonthConfig};
 use muster::clock::{Clock, SystemClock};
 use out::{Out, PAGE};

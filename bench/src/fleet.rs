@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use clap::Args;
+use muster::atomic_file::{self, Access};
 use muster::v1;
 use muster::v1::agent_message::Kind as Up;
 use muster::v1::collector_client::CollectorClient;
@@ -77,8 +78,9 @@ fn start(folder: &Path, args: &FleetArgs) -> anyhow::Result<Measured> {
          streams_max = {most}\nstreams_per_team_max = {most}\n",
         folder.join("data")
     );
-    std::fs::write(folder.join("muster.toml"), config)?;
-    let config = folder.join("muster.toml").display().to_string();
+    let path = folder.join("muster.toml");
+    atomic_file::replace(&path, config.as_bytes(), Access::Owner)?;
+    let config = path.display().to_string();
     Measured::start(1, &sibling("muster")?, &["serve", "--config", &config])
 }
 

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use muster::atomic_file::{self, Access};
 
 use crate::agent::read_sum;
 use crate::collector::{started, wait};
@@ -96,7 +97,7 @@ fn one(kind: Kind, streams: usize, batch_events: u64, args: &IngestArgs) -> anyh
     let folder = tempfile::tempdir_in(&args.dir)?;
     let data_dir = folder.path().join("data").display().to_string();
     let config = folder.path().join("muster.toml");
-    std::fs::write(&config, history_settings(kind))?;
+    atomic_file::replace(&config, history_settings(kind).as_bytes(), Access::Owner)?;
     let config = config.display().to_string();
     let serve = [
         "serve",

@@ -11,8 +11,8 @@ use super::destination;
 use super::history::RawHistory;
 use super::limits::RawLimits;
 use super::{
-    Config, ConfigError, GRPC_LISTEN_DEFAULT, HTTP_LISTEN_DEFAULT, JournalSettings,
-    OTLP_HTTP_LISTEN_DEFAULT, OtherSections, Overrides,
+    Config, ConfigError, GRPC_LISTEN_DEFAULT, HTTP_LISTEN_DEFAULT, JournalSettings, OTLP_HTTP_LISTEN_DEFAULT,
+    OtherSections, Overrides,
 };
 
 /// One segment: large enough that rotation is rare, small enough that retention is fine-grained.
