@@ -172,6 +172,14 @@ pub const AGENT_FIGURES: &[OwnFigure] = &[
     counter("muster_agent_rescans_forced_total", &[]),
     gauge("muster_agent_memory_bytes", &[]),
     counter("muster_agent_cpu_seconds_total", &[]),
+    counter("muster_agent_local_requests_total", &["outcome"]),
+    counter("muster_agent_local_events_total", &[]),
+];
+
+/// An agent's figures of its certificate, on its page once it is enrolled.
+pub const AGENT_CERTIFICATE_FIGURES: &[OwnFigure] = &[
+    gauge("muster_agent_certificate_remaining_seconds", &[]),
+    counter("muster_agent_certificate_renewals_total", &["outcome"]),
 ];
 
 /// An agent's figures of what tools sent to it over OTLP, on its page while it takes OTLP.
@@ -196,7 +204,7 @@ const fn histogram(name: &'static str, labels: &'static [&'static str]) -> OwnFi
 
 /// Every own figure of the service.
 pub(crate) fn own_figures() -> impl Iterator<Item = &'static OwnFigure> {
-    let of_agents = AGENT_FIGURES.iter().chain(AGENT_OTLP_FIGURES);
+    let of_agents = AGENT_FIGURES.iter().chain(AGENT_CERTIFICATE_FIGURES).chain(AGENT_OTLP_FIGURES);
     COLLECTOR_FIGURES.iter().chain(DESTINATION_FIGURES).chain(OTLP_TEAM_FIGURES).chain(of_agents)
 }
 

@@ -6,8 +6,8 @@
 use std::fmt::Write;
 
 use crate::names::{
-    AGENT_FIGURES, AGENT_OTLP_FIGURES, COLLECTOR_FIGURES, DESTINATION_FIGURES, FigureKind, OTLP_TEAM_FIGURES,
-    OwnFigure,
+    AGENT_CERTIFICATE_FIGURES, AGENT_FIGURES, AGENT_OTLP_FIGURES, COLLECTOR_FIGURES, DESTINATION_FIGURES,
+    FigureKind, OTLP_TEAM_FIGURES, OwnFigure,
 };
 
 const HEAD: &str = "# Figures of the service itself
@@ -30,6 +30,7 @@ pub fn service_page() -> String {
         ("Destinations", "On the collector's page while it has destinations.", DESTINATION_FIGURES),
         ("OTLP by team", "On the collector's page once a team sent OTLP.", OTLP_TEAM_FIGURES),
         ("Agent", "On an agent's own page, which is on loopback.", AGENT_FIGURES),
+        ("An agent's certificate", "On an agent's own page once it is enrolled.", AGENT_CERTIFICATE_FIGURES),
         ("OTLP at the agent", "On an agent's own page while it takes OTLP.", AGENT_OTLP_FIGURES),
     ] {
         // Writing to a String cannot fail.
@@ -181,6 +182,13 @@ const MEANINGS: &[(&str, &str)] = &[
     ("muster_agent_rescans_forced_total", "Lost notifications made up for by looking at everything"),
     ("muster_agent_memory_bytes", "Resident memory of the agent"),
     ("muster_agent_cpu_seconds_total", "CPU time of the agent"),
+    ("muster_agent_local_requests_total", "Requests of local commands (`exec`, `emit`), by outcome"),
+    ("muster_agent_local_events_total", "Events of local commands spooled"),
+    (
+        "muster_agent_certificate_remaining_seconds",
+        "Seconds until the agent's certificate ends, negative after",
+    ),
+    ("muster_agent_certificate_renewals_total", "Renewals of the agent's certificate, by outcome"),
     ("muster_agent_otlp_requests_total", "OTLP requests answered, by outcome"),
     ("muster_agent_otlp_items_total", "OTLP log records, data points and spans spooled"),
     ("muster_agent_otlp_rejected_items_total", "OTLP items rejected in requests of which the rest was taken"),

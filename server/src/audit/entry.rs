@@ -42,12 +42,6 @@ pub enum What {
     ConfigurationApplied,
     /// A changed configuration is not valid, the old one stays.
     ConfigurationRefused,
-    /// An agent was offered a configuration.
-    RemoteConfigurationOffered,
-    /// An agent uses what it was offered.
-    RemoteConfigurationApplied,
-    /// An agent does not use what it was offered.
-    RemoteConfigurationRefused,
     /// Rows of the history go out.
     ExportBegun,
     /// All of them have, or the reader has gone, or it failed.
@@ -110,9 +104,6 @@ impl What {
             Self::IdentityRefused => "identity_refused",
             Self::ConfigurationApplied => "configuration_applied",
             Self::ConfigurationRefused => "configuration_refused",
-            Self::RemoteConfigurationOffered => "remote_configuration_offered",
-            Self::RemoteConfigurationApplied => "remote_configuration_applied",
-            Self::RemoteConfigurationRefused => "remote_configuration_refused",
             Self::ExportBegun => "export_begun",
             Self::ExportEnded => "export_ended",
             Self::HistoryRead => "history_read",
@@ -128,7 +119,6 @@ impl What {
                 | Self::CredentialRefused
                 | Self::IdentityRefused
                 | Self::ConfigurationRefused
-                | Self::RemoteConfigurationRefused
         )
     }
 }
