@@ -117,7 +117,7 @@ fn refused(refusal: &Refusal) -> Response<Body> {
     let (code, message) = (refusal.code(), refusal.to_string());
     let status = match refusal.retry_after() {
         // Clients take a RetryInfo for a promise that a repeat can succeed: it is there only then.
-        after @ Some(_) if code == Code::Unavailable => {
+        after @ Some(_) if matches!(code, Code::Unavailable | Code::ResourceExhausted) => {
             let details = answer::status(code, &message, after, Form::Protobuf);
             Status::with_details(code, message, details)
         }
