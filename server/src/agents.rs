@@ -153,6 +153,12 @@ impl AgentFile {
         self.edit.document.agents.iter().find(|record| record.id == name.agent && record.team == name.team)
     }
 
+    /// Whether a record of this agent can be kept.
+    pub(crate) fn check_room(&self, name: &AgentName) -> Result<(), AgentFileError> {
+        let has_room = self.edit.document.agents.len() < AGENTS_MAX || self.record(name).is_some();
+        if has_room { Ok(()) } else { Err(AgentFileError::Full) }
+    }
+
     /// Keeps an agent that has enrolled, in the place of its record before.
     pub(crate) fn enrolled(&mut self, record: AgentRecord) -> Result<(), AgentFileError> {
         let agents = &mut self.edit.document.agents;

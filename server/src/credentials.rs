@@ -355,14 +355,21 @@ impl Credentials {
         }
     }
 
-    /// Takes over the agents as they stand in a file that the caller has open for a change.
+    /// Takes over the agents as they stand in a file that the caller has open for a change. A revocation that was written
+    /// since the last look is in there, too: it is told here, for the next look finds nothing new.
     pub(crate) fn know_agents(&self, file: &AgentFile) {
         let (agents, stamp) = file.known();
         let mut stamps = self.stamps.lock();
+        let before = self.agents.load_full();
+        let was_valid = |name: &AgentName| before.get(name).is_some_and(|known| known.revoked_us.is_none());
+        let has_revoked = agents.values().any(|now| now.revoked_us.is_some() && was_valid(&now.name()));
         self.agents.store(Arc::new(agents));
         stamps.agents = stamp;
         drop(stamps);
         self.note_next_end();
+        if has_revoked {
+            self.changed.send_modify(|generation| *generation += 1);
+        }
     }
 
     fn look(&self) {
@@ -374,12 +381,19 @@ impl Credentials {
             let read = record_file::read(&self.data_dir).map(|document| {
                 self.tokens.store(Arc::new(known_tokens(document)));
             });
+            if matches!(read, Err(RecordFileError::Io { .. })) {
+                // Looked at again: a shortage of descriptors must not hide a revocation.
+                stamps.tokens = before.tokens;
+            }
             has_changed |= self.note_read(read, Reload::TokensApplied, Reload::TokensRefused);
         }
         if now.agents != before.agents {
             let read = record_file::read(&self.data_dir).map(|document| {
                 self.agents.store(Arc::new(Agents::into_known(document)));
             });
+            if matches!(read, Err(RecordFileError::Io { .. })) {
+                stamps.agents = before.agents;
+            }
             has_changed |= self.note_read(read, Reload::AgentsApplied, Reload::AgentsRefused);
         }
         drop(stamps);

@@ -31,7 +31,7 @@ use muster::clock::{Clock, WallTime};
 use muster::credential::TokenId;
 use muster::ids::AgentId;
 use muster::v1;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tonic::{Request, Response, Status};
 
@@ -81,8 +81,8 @@ pub(crate) struct EnrolmentService(Arc<Inner>);
 
 struct Inner {
     shared: Shared,
-    waiting: Semaphore,
-    running: Semaphore,
+    waiting: Arc<Semaphore>,
+    running: Arc<Semaphore>,
     addresses: DefaultKeyedRateLimiter<IpAddr>,
     agents: DefaultKeyedRateLimiter<AgentName>,
 }
@@ -113,8 +113,8 @@ impl EnrolmentService {
         let quota = |per_minute, burst| Quota::per_minute(per_minute).allow_burst(burst);
         Self(Arc::new(Inner {
             shared,
-            waiting: Semaphore::new(WAITING_MAX),
-            running: Semaphore::new(RUNNING_MAX),
+            waiting: Arc::new(Semaphore::new(WAITING_MAX)),
+            running: Arc::new(Semaphore::new(RUNNING_MAX)),
             addresses: RateLimiter::keyed(quota(ADDRESS_PER_MINUTE, ADDRESS_BURST)),
             agents: RateLimiter::keyed(quota(AGENT_PER_MINUTE, AGENT_BURST)),
         }))
@@ -127,11 +127,16 @@ impl EnrolmentService {
         F: FnOnce(&Shared, &Certificate) -> Result<T, Refused> + Send + 'static,
     {
         let Some(certificate) = self.0.shared.certificate.clone() else { return Err(Refused::NoTls) };
-        let _waits: SemaphorePermit<'_> = self.0.waiting.try_acquire().map_err(|_| Refused::Limited)?;
-        let turn = timeout(WAIT_MAX, self.0.running.acquire()).await;
-        let Ok(Ok(_turn)) = turn else { return Err(Refused::Limited) };
+        let waits = self.0.waiting.clone().try_acquire_owned().map_err(|_| Refused::Limited)?;
+        let turn = timeout(WAIT_MAX, self.0.running.clone().acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else { return Err(Refused::Limited) };
         let inner = self.0.clone();
-        let done = tokio::task::spawn_blocking(move || work(&inner.shared, &certificate)).await;
+        let done = tokio::task::spawn_blocking(move || {
+            // Held to the work's end: a client that goes away ends its request, and not this.
+            let _held = (waits, turn);
+            work(&inner.shared, &certificate)
+        });
+        let done = done.await;
         done.unwrap_or_else(|error| {
             tracing::error!(%error, "issuing a certificate failed");
             Err(Refused::Failed)
@@ -232,6 +237,8 @@ fn enrol(
     if agents.record(&name).is_some_and(|record| record.revoked_us.is_some()) {
         return Err(Refused::Revoked);
     }
+    // Before a use is taken for nothing.
+    agents.check_room(&name)?;
     let now = shared.clock.wall();
     if !TokenFile::edit(&shared.data_dir)?.take_use(token_id, now)? {
         return Err(NotAccepted.into());

@@ -104,12 +104,11 @@ pub fn router(pages: Pages) -> Router {
         .with_state(shared)
 }
 
-async fn index(State(shared): State<Shared>) -> Response {
-    let (connected, known) = shared.pages.view.fleet.agent_counts();
-    let page = format!(
-        "<!doctype html><html lang=en><meta charset=utf-8><title>Muster</title>\
-         <style>body{{font:16px/1.5 system-ui;margin:3rem auto;max-width:40rem;padding:0 1rem}}</style>\
-         <h1>Muster</h1><p>{connected} of {known} agents connected.</p><ul>\
+/// For everybody: it says nothing of the fleet.
+async fn index() -> Response {
+    const PAGE: &str = "<!doctype html><html lang=en><meta charset=utf-8><title>Muster</title>\
+         <style>body{font:16px/1.5 system-ui;margin:3rem auto;max-width:40rem;padding:0 1rem}</style>\
+         <h1>Muster</h1><ul>\
          <li><a href=/metrics>/metrics</a> Prometheus text or OpenMetrics\
          <li><a href=/readyz>/readyz</a> whether it works, and what is degraded\
          <li><a href=/api/v1/agents>/api/v1/agents</a>\
@@ -118,9 +117,8 @@ async fn index(State(shared): State<Shared>) -> Response {
          <li><a href=/api/v1/destinations>/api/v1/destinations</a>\
          <li><a href=/api/v1/history>/api/v1/history</a> how the history is kept\
          <li><a href=/api/v1/history/summary>/api/v1/history/summary</a> figures of the last 24 hours\
-         <li><a href=/api/v1/history/runs>/api/v1/history/runs</a> and events, sessions, usage, samples, recent</ul></html>"
-    );
-    let mut response = Html(page).into_response();
+         <li><a href=/api/v1/history/runs>/api/v1/history/runs</a> and events, sessions, usage, samples, recent</ul></html>";
+    let mut response = Html(PAGE).into_response();
     let policy = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'");
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
     response

@@ -76,6 +76,8 @@ struct Buckets {
     events: Bucket,
     streams: Bucket,
     seen: Monotonic,
+    /// Until when more was taken than there was.
+    owes_until: Monotonic,
 }
 
 /// What a sender wants to send.
@@ -238,8 +240,8 @@ impl Used {
         for (buckets, rates, reasons) in &mut sides {
             buckets.check(*rates, *reasons, wanted, now)?;
         }
-        for (buckets, ..) in sides {
-            buckets.take(wanted);
+        for (buckets, rates, _) in sides {
+            buckets.take(rates, wanted, now);
         }
         Ok(())
     }
@@ -255,7 +257,7 @@ impl Used {
         let full = || Buckets::full(rates, now);
         let buckets = self.agents.entry((team.clone(), agent)).or_insert_with(full);
         buckets.check(rates, AGENT_REASONS, wanted, now)?;
-        buckets.take(wanted);
+        buckets.take(rates, wanted, now);
         Ok(())
     }
 
@@ -265,7 +267,8 @@ impl Used {
             return;
         }
         self.swept = now;
-        let is_live = |buckets: &Buckets| now.0.saturating_sub(buckets.seen.0) < IDLE;
+        let is_live =
+            |buckets: &Buckets| now.0.saturating_sub(buckets.seen.0) < IDLE || buckets.owes_until > now;
         self.teams.retain(|_, buckets| is_live(buckets));
         self.agents.retain(|_, buckets| is_live(buckets));
         if self.teams.len() + self.agents.len() >= SENDERS_MAX {
@@ -282,6 +285,7 @@ impl Buckets {
             events: Bucket::full(rates.events, now),
             streams: Bucket::full(rates.streams, now),
             seen: now,
+            owes_until: now,
         }
     }
 
@@ -307,9 +311,16 @@ impl Buckets {
         Ok(())
     }
 
-    fn take(&mut self, wanted: Wanted) {
+    fn take(&mut self, rates: Rates, wanted: Wanted, now: Monotonic) {
         self.bytes.take(wanted.bytes);
         self.events.take(wanted.events);
         self.streams.take(wanted.streams);
+        let buckets = [
+            (&mut self.bytes, rates.bytes),
+            (&mut self.events, rates.events),
+            (&mut self.streams, rates.streams),
+        ];
+        let waits = buckets.into_iter().filter_map(|(bucket, rate)| bucket.wait(rate, now));
+        self.owes_until = Monotonic(now.0.saturating_add(waits.max().unwrap_or_default()));
     }
 }

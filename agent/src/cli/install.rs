@@ -13,7 +13,7 @@ use muster::settings;
 use super::Failure;
 use crate::config::{AgentConfig, LocalConfig};
 use crate::enrol::command::{CommandError, Wish, enrol_here};
-use crate::enrol::{EnrolToken, Fingerprint, FirstContact, Store};
+use crate::enrol::{EnrolToken, Enrolment, Fingerprint, FirstContact, Store};
 use crate::install::config_edit::Changes;
 use crate::install::launchd::Launchd;
 use crate::install::scheduled_task::ScheduledTask;
@@ -188,7 +188,10 @@ impl InstallArgs {
         let not_enrolled = |error: &dyn std::error::Error| InstallError::Enrolment(reasons(error));
         let server = config.server.as_ref().ok_or_else(|| not_enrolled(&CommandError::NoServer))?;
         let held = Store::new(&config.spool.state_dir).load().map_err(|error| not_enrolled(&error))?;
-        if held.is_some_and(|held| held.record.server == server.address.to_string()) {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let is_of_this = |held: &Enrolment| held.record.server == server.address.to_string();
+        let has_ended = held.as_ref().is_some_and(|held| held.certificate.not_after <= clock.wall());
+        if held.as_ref().is_some_and(is_of_this) && !has_ended {
             return Ok(None);
         }
         let first_contact = match (self.ca_fingerprint, &server.ca_file) {
@@ -197,10 +200,10 @@ impl InstallArgs {
             (None, None) => FirstContact::Public,
         };
         let token = EnrolToken::from_file(token_file).map_err(|error| not_enrolled(&error))?;
-        let wish = Wish { token, first_contact, name: self.name.clone().unwrap_or_default(), force: false };
+        let wish =
+            Wish { token, first_contact, name: self.name.clone().unwrap_or_default(), force: has_ended };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| not_enrolled(&error))?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let enrolment =
             runtime.block_on(enrol_here(config, &wish, &clock)).map_err(|error| not_enrolled(&error))?;
         let record = &enrolment.record;

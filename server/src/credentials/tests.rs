@@ -1,4 +1,5 @@
 use super::*;
+use crate::agents::AgentRecord;
 use crate::record_file::RecordFileError;
 use muster::credential::TokenKind;
 
@@ -187,4 +188,30 @@ fn a_token_that_ends_by_itself_is_refused_then_and_its_streams_are_told() {
     assert!(changes.has_changed().expect("alive") && !credentials.is_valid(&caller));
     assert_eq!(send(&credentials, Some(bearer(&token).as_bytes())), Err(NotAccepted));
     assert_eq!(credentials.figures.credentials_refused.value(CredentialRefusal::Expired), 1);
+}
+
+#[test]
+fn a_revocation_is_told_though_another_agents_renewal_is_what_brings_it() {
+    let dir = tempfile::tempdir().expect("folder");
+    let record = |n: u8| {
+        let words = serde_json::json!({
+            "id": AgentId::from_bytes([n; 16]), "team": "red", "name": format!("laptop-{n}"), "enrolled_us": 1,
+            "token_id": token(n).id(), "serial": "01", "not_after_us": u64::MAX,
+        });
+        serde_json::from_value::<AgentRecord>(words).expect("a record")
+    };
+    for n in [1, 2] {
+        AgentFile::edit(dir.path()).expect("free").enrolled(record(n)).expect("kept");
+    }
+    let credentials = open(dir.path(), false);
+    let changes = credentials.changes();
+    let mut file = AgentFile::edit(dir.path()).expect("free");
+    let revoke = |record: &mut AgentRecord| record.revoked_us.replace(5).is_none();
+    file.change(&record(1).name(), revoke).expect("known");
+    drop(file);
+    // Before the next look at the file.
+    let mut file = AgentFile::edit(dir.path()).expect("free");
+    file.change(&record(2).name(), |record| record.renewed_us.replace(6).is_none()).expect("known");
+    credentials.know_agents(&file);
+    assert!(changes.has_changed().expect("alive"), "the streams of the revoked one are not told");
 }

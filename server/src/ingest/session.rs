@@ -135,6 +135,8 @@ impl Session {
         let shared = self.shared.clone();
         let mut stop = shared.stop.clone();
         let mut credentials = shared.credentials.changes();
+        // A change between the credential's check and this line woke nobody.
+        self.check_credential()?;
         loop {
             // The window is the agent's: what is beyond it stays in the connection's buffers.
             let may_read = self.in_flight.has_room();
@@ -143,9 +145,8 @@ impl Session {
                 message = self.inbound.message(), if may_read => self.on_message(message).await?,
                 command = self.claim.commands.recv() => self.on_command(command).await?,
                 changed = credentials.changed() => {
-                    if changed.is_ok() && !shared.credentials.is_valid(&self.caller) {
-                        let status = Status::unauthenticated(crate::credentials::NotAccepted.to_string());
-                        return Err(End::Us(StreamEnd::Revoked, status));
+                    if changed.is_ok() {
+                        self.check_credential()?;
                     }
                 }
                 () = crate::stop::stopped(&mut stop) => return Err(End::Stop),
@@ -155,6 +156,14 @@ impl Session {
                 }
             }
         }
+    }
+
+    fn check_credential(&self) -> Flow {
+        if self.shared.credentials.is_valid(&self.caller) {
+            return Ok(());
+        }
+        let status = Status::unauthenticated(crate::credentials::NotAccepted.to_string());
+        Err(End::Us(StreamEnd::Revoked, status))
     }
 
     async fn on_message(&mut self, message: Result<Option<v1::AgentMessage>, Status>) -> Flow {

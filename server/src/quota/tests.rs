@@ -94,3 +94,17 @@ fn idle_senders_are_forgotten_and_many_are_bounded() {
     quotas.take(&red, agent(0), BATCH).expect("room");
     assert_eq!(quotas.used.lock().agents.len(), 1);
 }
+
+#[test]
+fn a_deep_debt_is_not_forgotten_while_its_owner_waits() {
+    let limits = Limits { agent_rates: rates(1 << 30, 10, 1), ..Limits::default() };
+    let (quotas, clock) = quotas(&limits);
+    quotas.take(&team("red"), agent(1), Wanted { events: 10_050, ..BATCH }).expect("into debt");
+    for _ in 0..8 {
+        clock.advance(IDLE * 2);
+        quotas.take(&team("blue"), agent(2), BATCH).expect("somebody else, so that the idle are swept");
+        quotas.take(&team("red"), agent(1), BATCH).expect_err("1,000 s of debt are not over");
+    }
+    clock.advance(Duration::from_secs(60));
+    quotas.take(&team("red"), agent(1), BATCH).expect("now they are");
+}
