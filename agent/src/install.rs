@@ -10,10 +10,10 @@
 //!   as they are to be, is left alone.
 //! - **What a user wrote stays**: the configuration is changed in the places asked for, in its text ([`config_edit`]).
 //! - **What was not sent stays**: taking away ends with the spool, and only when nothing waits in it, or when forced
-//!   ([`remove`]).
+//!   ([`fn@remove`]).
 //!
 //! The three systems differ in [`Platform`] alone: pure functions that render files and name commands. All three are
-//! rendered and parsed in the tests; only systemd's has been run.
+//! rendered and parsed in the tests; none has been run by its own system yet.
 
 use std::path::{Path, PathBuf};
 
