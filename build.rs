@@ -1,8 +1,12 @@
 //! Compiles `proto/` to Rust with protox, so that no `protoc` has to be installed.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let files =
-        ["proto/muster/v1/event.proto", "proto/muster/v1/collector.proto", "proto/muster/v1/enrolment.proto"];
+    let files = [
+        "proto/muster/v1/event.proto",
+        "proto/muster/v1/collector.proto",
+        "proto/muster/v1/configuration.proto",
+        "proto/muster/v1/enrolment.proto",
+    ];
     for file in files {
         println!("cargo::rerun-if-changed={file}");
     }

@@ -193,5 +193,6 @@ async fn hello(spool: &SharedSpool, speaker: &Speaker) -> muster::v1::Hello {
         host: speaker.host.clone(),
         user: speaker.user.clone(),
         os: std::env::consts::OS.to_owned(),
+        ..Default::default()
     }
 }

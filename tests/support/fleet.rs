@@ -232,6 +232,7 @@ impl Ledger {
             host: "simulated".to_owned(),
             user: "ada".to_owned(),
             os: "linux".to_owned(),
+            ..Default::default()
         };
         AgentMessage { kind: Some(Up::Hello(hello)) }
     }
@@ -397,6 +398,9 @@ impl Connection<'_> {
                 self.up.send(AgentMessage { kind: Some(Up::ProbeReply(reply)) }).await?;
             }
             Down::Welcome(_) => self.ledger.lock().unwrap().violations.push("welcomed twice".to_owned()),
+            Down::ConfigurationOffer(_) => {
+                self.ledger.lock().unwrap().violations.push("offered what it does not take".to_owned());
+            }
         }
         Ok(())
     }

@@ -375,7 +375,8 @@ impl Carrier {
                 Ok(Progress::Continue)
             }
             // A second welcome or a kind from a newer collector changes nothing.
-            Some(Down::Welcome(_)) | None => Ok(Progress::Continue),
+            // An offer was not asked for: the hello said so.
+            Some(Down::Welcome(_) | Down::ConfigurationOffer(_)) | None => Ok(Progress::Continue),
         }
     }
 

@@ -197,8 +197,8 @@ impl Session {
             Some(Up::Hello(_)) => {
                 Err(End::Us(StreamEnd::Protocol, Status::invalid_argument("a second Hello on one stream")))
             }
-            // A kind from a newer agent.
-            None => Ok(()),
+            // Nothing was offered; or a kind from a newer agent.
+            Some(Up::ConfigurationReport(_)) | None => Ok(()),
         }
     }
 
