@@ -3,6 +3,10 @@
 //! A certificate says who an agent is; whether it may speak is in its record. The collector writes it when it enrols and
 //! renews, `muster agents` when it renames and revokes; either sees the other's change within a second.
 //!
+//! A record names the certificates that are good: the newest, and the one before until its end, so that an agent can go over
+//! from one to the other and repeat a renewal whose answer was lost. Any other is refused though the authority has signed it:
+//! whoever has a copy of the authority's key has no way in by it.
+//!
 //! A revoked agent stays revoked: it can neither renew nor enrol again under its id. A machine that is to come back gets a
 //! new id (`muster agent enroll` says how).
 
@@ -15,7 +19,7 @@ use muster::ids::AgentId;
 use muster::ids::Team;
 use serde::{Deserialize, Serialize};
 
-use crate::authority::AgentName;
+use crate::authority::{AgentName, Issued, PeerCertificate};
 use crate::record_file::{self, Document, Edit, RecordFileError, Stamp};
 
 /// Most agents, revoked ones included: each of 10,000 developers, on several machines.
@@ -52,14 +56,45 @@ pub struct AgentRecord {
     pub token_id: TokenId,
     /// Serial number of its newest certificate, in hexadecimal digits.
     pub serial: String,
+    /// SHA-256 of that certificate in hexadecimal digits; empty in a record of an older collector, whose serial number is
+    /// compared.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub sha256: String,
     /// When that ends.
     pub not_after_us: u64,
+    /// The certificate that it was renewed with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<PreviousCertificate>,
     /// When it renewed last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renewed_us: Option<u64>,
     /// When it was revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_us: Option<u64>,
+}
+
+/// A certificate that has been renewed, and is good until its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PreviousCertificate {
+    /// Its serial number in hexadecimal digits.
+    pub serial: String,
+    /// Its SHA-256 in hexadecimal digits, as the record has it for the newest.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub sha256: String,
+    /// When it ends.
+    pub not_after_us: u64,
+}
+
+/// Which of an agent's certificates a peer shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// The newest.
+    Newest,
+    /// The one that was renewed for the newest, which has not ended.
+    Previous,
+    /// None that is good: one of long ago, or one that was never issued here.
+    Other,
 }
 
 /// The file, open for a change: nobody else can change it until this is dropped.
@@ -125,6 +160,36 @@ impl AgentRecord {
     /// Who it is in certificates.
     pub fn name(&self) -> AgentName {
         AgentName { team: self.team.clone(), agent: self.id }
+    }
+
+    /// Which of its certificates this is.
+    pub(crate) fn standing(&self, shown: &PeerCertificate, now: WallTime) -> Standing {
+        let is_shown = |serial: &str, sha256: &str| {
+            if sha256.is_empty() { serial == shown.serial } else { sha256 == shown.sha256 }
+        };
+        if is_shown(&self.serial, &self.sha256) {
+            return Standing::Newest;
+        }
+        let before = self.previous.as_ref().filter(|before| is_shown(&before.serial, &before.sha256));
+        // By the record: a forged one may say another end.
+        if before.is_some_and(|before| before.not_after_us > now.0) {
+            return Standing::Previous;
+        }
+        Standing::Other
+    }
+
+    /// Notes a certificate that was issued to who showed the newest or the one before.
+    pub(crate) fn renewed(&mut self, shown: Standing, issued: &Issued, now: WallTime) {
+        let newest = PreviousCertificate {
+            serial: std::mem::replace(&mut self.serial, issued.serial.clone()),
+            sha256: std::mem::replace(&mut self.sha256, issued.sha256.clone()),
+            not_after_us: std::mem::replace(&mut self.not_after_us, issued.not_after.0),
+        };
+        // Who shows the one before has never got the newest: that one is good for nobody.
+        if shown == Standing::Newest {
+            self.previous = Some(newest);
+        }
+        self.renewed_us = Some(now.0);
     }
 
     /// What can be said of it in a word.
@@ -219,7 +284,9 @@ mod tests {
             enrolled_us: 1,
             token_id: muster::credential::Token::from_random([n; 44]).id().clone(),
             serial: "01".to_owned(),
+            sha256: String::new(),
             not_after_us: 10,
+            previous: None,
             renewed_us: None,
             revoked_us: None,
         }
@@ -240,6 +307,49 @@ mod tests {
         let elsewhere = AgentRecord { team: "blue".parse().expect("team"), ..record(1) };
         file.enrolled(elsewhere).expect("kept");
         assert!(matches!(file.change(&record(9).name(), |_| true), Err(AgentFileError::Missing)));
+    }
+
+    fn shown(serial: &str, sha256: &str) -> PeerCertificate {
+        PeerCertificate {
+            name: Some(record(1).name()),
+            not_after: WallTime(u64::MAX),
+            serial: serial.to_owned(),
+            sha256: sha256.to_owned(),
+        }
+    }
+
+    fn issued(serial: &str) -> Issued {
+        Issued {
+            chain: Vec::new(),
+            authorities: Vec::new(),
+            serial: serial.to_owned(),
+            sha256: format!("sha of {serial}"),
+            not_before: WallTime(0),
+            not_after: WallTime(100),
+        }
+    }
+
+    #[test]
+    fn the_newest_certificate_and_the_one_before_are_good_and_no_other() {
+        let mut record = record(1);
+        let standing = |record: &AgentRecord, serial: &str, now| {
+            record.standing(&shown(serial, &format!("sha of {serial}")), WallTime(now))
+        };
+        // As an older collector kept it: by the serial number alone.
+        assert_eq!(standing(&record, "01", 5), Standing::Newest);
+        record.renewed(Standing::Newest, &issued("02"), WallTime(5));
+        assert_eq!(standing(&record, "02", 5), Standing::Newest);
+        assert_eq!(standing(&record, "01", 5), Standing::Previous);
+        assert_eq!(standing(&record, "01", 10), Standing::Other, "it has ended, whatever it says of itself");
+        // The answer was lost, and the agent asks again.
+        record.renewed(Standing::Previous, &issued("03"), WallTime(6));
+        let all = ["01", "02", "03"].map(|serial| standing(&record, serial, 6));
+        assert_eq!(all, [Standing::Previous, Standing::Other, Standing::Newest]);
+        record.renewed(Standing::Newest, &issued("04"), WallTime(7));
+        let all = ["01", "03", "04"].map(|serial| standing(&record, serial, 7));
+        assert_eq!(all, [Standing::Other, Standing::Previous, Standing::Newest]);
+        let forged = shown("04", "sha of another with that number");
+        assert_eq!(record.standing(&forged, WallTime(7)), Standing::Other);
     }
 
     #[test]

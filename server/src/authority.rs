@@ -87,6 +87,8 @@ pub struct Issued {
     pub authorities: Vec<CertificateDer<'static>>,
     /// The certificate's serial number in hexadecimal digits.
     pub serial: String,
+    /// SHA-256 of the certificate in hexadecimal digits.
+    pub sha256: String,
     /// From when it is valid.
     pub not_before: WallTime,
     /// When it ends.
@@ -155,6 +157,7 @@ impl Authority {
         Ok(Issued {
             chain,
             authorities: current.trusted.clone(),
+            sha256: fingerprint(&made.der),
             serial: made.serial,
             not_before: made.not_before,
             not_after: made.not_after,

@@ -108,6 +108,8 @@ label! {
         Expired = "expired",
         /// Of a role that may not do this.
         Role = "role",
+        /// A certificate of an agent that has another one now.
+        Replaced = "replaced",
     }
 }
 label! {

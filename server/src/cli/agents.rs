@@ -229,7 +229,9 @@ mod tests {
             enrolled_us: 0,
             token_id: Token::from_random([n; 44]).id().clone(),
             serial: String::new(),
+            sha256: String::new(),
             not_after_us: 0,
+            previous: None,
             renewed_us: None,
             revoked_us: None,
         }
