@@ -44,9 +44,15 @@ pub(crate) struct Edit<D> {
     _lock: File,
 }
 
-/// When and how large: enough to see that a file is another.
+/// By what is seen that a file is another, or that others may read it now: when, how large, and on Unix which and since when
+/// it is so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Stamp(SystemTime, u64);
+pub(crate) struct Stamp {
+    modified: SystemTime,
+    bytes: u64,
+    #[cfg(unix)]
+    inode: (u64, i64, i64),
+}
 
 /// Why a file of records cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -86,9 +92,29 @@ pub enum RecordFileError {
 impl Stamp {
     /// Of the document as it is now; `None` when there is none.
     pub(crate) fn of<D: Document>(data_dir: &Path) -> Option<Self> {
-        let metadata = fs::metadata(data_dir.join(D::PATH)).ok()?;
-        Some(Self(metadata.modified().ok()?, metadata.len()))
+        Self::of_file(&data_dir.join(D::PATH))
     }
+
+    /// Of a file as it is now; `None` when there is none.
+    pub(crate) fn of_file(path: &Path) -> Option<Self> {
+        #[cfg(unix)]
+        use std::os::unix::fs::MetadataExt;
+        let metadata = fs::metadata(path).ok()?;
+        Some(Self {
+            modified: metadata.modified().ok()?,
+            bytes: metadata.len(),
+            // `chmod` changes the last of these alone.
+            #[cfg(unix)]
+            inode: (metadata.ino(), metadata.ctime(), metadata.ctime_nsec()),
+        })
+    }
+}
+
+/// Whether the same may be readable at the next look: a shortage of descriptors or memory is over then, and no change of the
+/// file tells.
+pub(crate) fn is_passing(error: &io::Error) -> bool {
+    // A file that is made, or that may be read after all, has another stamp.
+    !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
 }
 
 /// The document; the empty one when there is no file.

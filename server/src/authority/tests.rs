@@ -1,5 +1,7 @@
 //! Rotation, by the eyes of those who verify.
 
+use std::cell::RefCell;
+use std::io;
 use std::time::Duration;
 
 use muster::atomic_file::{Access, replace};
@@ -137,6 +139,54 @@ fn a_rotation_cuts_nobody_off_and_the_old_authority_is_forgotten_with_its_last_c
     assert_eq!(bench.open().fingerprint(), authority.fingerprint());
     let told = known(bench.dir.path(), &bench.settings).expect("readable").expect("there");
     assert!(told.retired.iter().all(|retired| retired.fingerprint != first));
+}
+
+thread_local! {
+    /// What a test has happen when what is kept has been read.
+    static MEANWHILE: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
+}
+
+fn read_and_then_it_changes(data_dir: &Path) -> Result<Kept, RecordFileError> {
+    let read = record_file::read(data_dir);
+    if let Some(change) = MEANWHILE.take() {
+        change();
+    }
+    read
+}
+
+fn cannot_be_read(data_dir: &Path) -> Result<Kept, RecordFileError> {
+    // No descriptor is left.
+    Err(RecordFileError::Io {
+        what: "read",
+        path: data_dir.to_owned(),
+        source: io::Error::from_raw_os_error(24),
+    })
+}
+
+#[test]
+fn a_rotation_while_the_file_is_read_is_seen_at_the_next_look() {
+    let bench = Bench::new();
+    let authority = bench.open();
+    bench.rotate();
+    let (dir, settings, now) = (bench.dir.path().to_owned(), bench.settings.clone(), bench.clock.wall());
+    let until = WallTime(now.0 + HOUR_US);
+    MEANWHILE.set(Some(Box::new(move || {
+        rotate(&dir, &settings, now, until).expect("rotates");
+    })));
+    assert!(authority.look_by(read_and_then_it_changes).expect("readable"));
+    assert!(authority.look().expect("readable"), "the second rotation is missed");
+    assert_eq!(authority.fingerprint(), bench.open().fingerprint());
+    assert!(!authority.look().expect("readable"));
+}
+
+#[test]
+fn what_could_not_be_read_is_read_at_the_next_look_though_nothing_changed() {
+    let bench = Bench::new();
+    let authority = bench.open();
+    let rotated = bench.rotate();
+    assert!(authority.look_by(cannot_be_read).is_err());
+    assert!(authority.look().expect("readable"), "the rotation is missed");
+    assert_eq!(authority.fingerprint(), rotated.fingerprint);
 }
 
 #[test]
