@@ -358,6 +358,8 @@ pub struct Figures {
     pub reloads: Counts<Reload>,
     /// Lines written to the audit log.
     pub audit_lines: Count,
+    /// Entries of which the audit log has a number alone.
+    pub audit_merged: Count,
     /// Entries that are not in the audit log.
     pub audit_dropped: Counts<AuditDrop>,
     /// What came over OTLP to the collector itself.
@@ -403,6 +405,7 @@ impl Figures {
             snapshots_failed: Count::default(),
             reloads: Counts::default(),
             audit_lines: Count::default(),
+            audit_merged: Count::default(),
             audit_dropped: Counts::default(),
             otlp: OtlpFigures::default(),
             ack_seconds,

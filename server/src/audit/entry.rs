@@ -160,6 +160,16 @@ impl Entry {
         self
     }
 
+    /// What happened.
+    pub(super) fn what(&self) -> What {
+        self.what
+    }
+
+    /// Who did it and how it ended, without the rest.
+    pub(super) fn of_who(&self) -> Self {
+        Self { is_refused: self.is_refused, ..Self::new(self.what, self.who) }
+    }
+
     /// The same for nobody in particular.
     pub(super) fn of_others(&self) -> Self {
         Self { is_refused: self.is_refused, ..Self::new(self.what, Who::Others) }
