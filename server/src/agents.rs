@@ -8,10 +8,12 @@
 //! whoever has a copy of the authority's key has no way in by it.
 //!
 //! A revoked agent stays revoked: it can neither renew nor enrol again under its id. A machine that is to come back gets a
-//! new id (`muster agent enroll` says how).
+//! new id (`muster agent enroll` says how). Its record can be forgotten when no certificate that it ever had can be valid any
+//! more; before, the record is what says that they are not.
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::time::Duration;
 
 use muster::clock::WallTime;
 use muster::credential::TokenId;
@@ -111,8 +113,17 @@ pub enum AgentFileError {
     #[error(transparent)]
     File(#[from] RecordFileError),
     /// There are [`AGENTS_MAX`] records.
-    #[error("there are {AGENTS_MAX} agents: remove revoked ones from agents.json first")]
+    #[error("there are {AGENTS_MAX} agents: `muster agents forget` removes those that have ended")]
     Full,
+    /// It may speak, and cannot be forgotten.
+    #[error("its certificate is valid: revoke it first")]
+    Valid,
+    /// It has ended, and certificates of it may be valid still.
+    #[error("its certificates may not have ended yet")]
+    EndedLately {
+        /// From when on it can be forgotten.
+        forgettable_at: WallTime,
+    },
     /// It was revoked.
     #[error("the agent was revoked")]
     Revoked,
@@ -192,6 +203,16 @@ impl AgentRecord {
         self.renewed_us = Some(now.0);
     }
 
+    /// From when on nothing is lost if it is forgotten; `None` while it may speak.
+    fn forgettable_at(&self, life: Duration, now: WallTime) -> Option<WallTime> {
+        let has_expired = self.not_after_us <= now.0;
+        let ended_us = self.revoked_us.or(has_expired.then_some(self.not_after_us))?;
+        // A life may have been longer when a certificate was issued than it is now.
+        let before_us = self.previous.as_ref().map_or(0, |before| before.not_after_us);
+        let last_us = self.not_after_us.max(before_us);
+        Some(WallTime(last_us.max(ended_us.saturating_add(life.as_micros() as u64))))
+    }
+
     /// What can be said of it in a word.
     pub fn state(&self, now: WallTime) -> &'static str {
         match self.revoked_us {
@@ -251,6 +272,24 @@ impl AgentFile {
         if is_changed {
             self.edit.save()?;
         }
+        Ok(record)
+    }
+
+    /// Removes the record of an agent that ended longer ago than `life`, the life of a certificate, and has none that is valid.
+    pub fn forget(
+        &mut self,
+        name: &AgentName,
+        life: Duration,
+        now: WallTime,
+    ) -> Result<AgentRecord, AgentFileError> {
+        let record = self.record(name).ok_or(AgentFileError::Missing)?;
+        let forgettable_at = record.forgettable_at(life, now).ok_or(AgentFileError::Valid)?;
+        if forgettable_at > now {
+            return Err(AgentFileError::EndedLately { forgettable_at });
+        }
+        let record = record.clone();
+        self.edit.document.agents.retain(|known| known.name() != record.name());
+        self.edit.save()?;
         Ok(record)
     }
 
@@ -350,6 +389,32 @@ mod tests {
         assert_eq!(all, [Standing::Other, Standing::Previous, Standing::Newest]);
         let forged = shown("04", "sha of another with that number");
         assert_eq!(record.standing(&forged, WallTime(7)), Standing::Other);
+    }
+
+    #[test]
+    fn an_agent_is_forgotten_when_no_certificate_of_it_can_be_valid_and_not_before() {
+        let dir = tempfile::tempdir().expect("folder");
+        let mut file = AgentFile::edit(dir.path()).expect("free");
+        let life = Duration::from_micros(20);
+        let revoked = AgentRecord { not_after_us: 1_000, revoked_us: Some(5), ..record(2) };
+        for record in [record(1), revoked.clone(), record(3)] {
+            file.enrolled(record).expect("kept");
+        }
+        let mut forget = |n: u8, now| file.forget(&record(n).name(), life, WallTime(now));
+        assert!(matches!(forget(1, 9), Err(AgentFileError::Valid)));
+        // It ended at 10, and might have been renewed under the authority's nose up to then.
+        for (n, now, wanted) in [(1, 29, 30), (2, 25, 1_000), (2, 999, 1_000)] {
+            match forget(n, now) {
+                Err(AgentFileError::EndedLately { forgettable_at }) => {
+                    assert_eq!(forgettable_at, WallTime(wanted))
+                }
+                other => panic!("{n} at {now}: {other:?}"),
+            }
+        }
+        assert_eq!(forget(1, 30).expect("over"), record(1));
+        assert_eq!(forget(2, 1_000).expect("over"), revoked);
+        assert!(matches!(forget(2, 1_000), Err(AgentFileError::Missing)));
+        assert_eq!(AgentFile::list(dir.path()).expect("valid"), [record(3)]);
     }
 
     #[test]

@@ -56,7 +56,7 @@ enum Command {
     Telemetry(telemetry::Arguments),
     /// Make, list and revoke the credentials of teams.
     Token(token::Arguments),
-    /// The agents that have enrolled: list, show, revoke, rename.
+    /// The agents that have enrolled: list, show, revoke, rename, forget.
     Agents(agents::Arguments),
     /// Who issues the agents' certificates: show, rotate.
     Authority(authority::Arguments),

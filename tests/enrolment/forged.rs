@@ -159,3 +159,26 @@ fn a_renewal_whose_answer_was_lost_is_repeated_and_a_copy_of_the_agent_has_no_pa
     let page = collector.page();
     assert!(page.sum("muster_server_credentials_refused_total", &[("reason", "replaced")]) >= 2.0);
 }
+
+#[test]
+fn a_revoked_agent_is_forgotten_when_its_certificate_has_ended_and_not_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let (collector, ca) = collector(folder.path(), 3);
+    let once = token(&collector, &["--enroll"]);
+    run(async { Machine::new(1).enrol(collector.grpc, &ca, &once).await.map(|_| ()) }).unwrap();
+    let refused = || {
+        let output = collector.command(&["agents", "forget", "laptop-1"]);
+        assert!(!output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let words = refused();
+    assert!(words.contains("muster agents revoke"), "{words}");
+    said(&collector, &["agents", "revoke", "laptop-1"]);
+    let words = refused();
+    assert!(words.contains("is revoked") && words.contains("can be forgotten from"), "{words}");
+    std::thread::sleep(std::time::Duration::from_millis(3_100));
+    assert!(said(&collector, &["agents", "forget", "laptop-1"]).contains("is forgotten"));
+    assert!(agents(&collector).is_empty());
+    let audit = said(&collector, &["audit", "--json"]);
+    assert!(audit.contains("agent_forgotten"), "{audit}");
+}

@@ -28,6 +28,8 @@ pub enum What {
     AgentRevoked,
     /// An agent has another name.
     AgentRenamed,
+    /// The record of an agent that ended was removed.
+    AgentForgotten,
     /// A token was made.
     TokenCreated,
     /// A token is no longer accepted.
@@ -97,6 +99,7 @@ impl What {
             Self::EnrolmentRefused => "enrolment_refused",
             Self::AgentRevoked => "agent_revoked",
             Self::AgentRenamed => "agent_renamed",
+            Self::AgentForgotten => "agent_forgotten",
             Self::TokenCreated => "token_created",
             Self::TokenRevoked => "token_revoked",
             Self::AuthorityChanged => "authority_changed",

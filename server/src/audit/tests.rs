@@ -175,7 +175,6 @@ fn what_cannot_be_written_is_counted_and_told_when_it_can_be_again() {
 #[cfg(unix)]
 #[test]
 fn a_link_that_somebody_planted_leads_nowhere() {
-    use super::file::AuditFile;
     for name in [FILE_NAME, "audit.lock"] {
         let (dir, outside) = (tempfile::tempdir().expect("folder"), tempfile::tempdir().expect("folder"));
         let victim = outside.path().join("victim");

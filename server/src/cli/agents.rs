@@ -1,8 +1,9 @@
-//! `muster agents list|show|revoke|rename`: the agents that have certificates.
+//! `muster agents list|show|revoke|rename|forget`: the agents that have certificates.
 //!
 //! Works on the data folder; a running collector sees a change within a second, and ends what a revoked agent has open.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use muster::clock::{Clock, SystemClock, WallTime};
 use muster::ids::Team;
@@ -10,7 +11,7 @@ use muster::settings;
 use serde_json::{Value, json};
 
 use super::{Failure, audited, print, time};
-use crate::agents::{AGENT_TEXT_BYTES_MAX, AgentFile, AgentRecord};
+use crate::agents::{AGENT_TEXT_BYTES_MAX, AgentFile, AgentFileError, AgentRecord};
 use crate::audit::{Entry, What, Who};
 use crate::config::{Config, Overrides};
 
@@ -63,12 +64,17 @@ enum Command {
         /// What to call it.
         name: String,
     },
+    /// Remove the record of an agent that was revoked or has expired, for longer than a certificate lives.
+    Forget {
+        /// Its name, or its id or the beginning of that.
+        agent: String,
+    },
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     let overrides = Overrides { data_dir: arguments.data_dir, ..Default::default() };
     let path = arguments.config.or_else(|| settings::default_file(&settings::process_environment));
-    let data_dir = Config::load(path.as_deref(), &overrides)?.data_dir;
+    let Config { data_dir, authority, .. } = Config::load(path.as_deref(), &overrides)?;
     let now = SystemClock::new().wall();
     let mut records = AgentFile::list(&data_dir).map_err(Failure::other)?;
     records.retain(|record| arguments.team.as_ref().is_none_or(|team| record.team == *team));
@@ -85,6 +91,9 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         Command::Revoke { agent } => revoke(&data_dir, find(&records, &agent)?, now),
         Command::Rename { agent, name } => rename(&data_dir, find(&records, &agent)?, &name),
+        Command::Forget { agent } => {
+            forget(&data_dir, find(&records, &agent)?, authority.certificate_life, now)
+        }
     }
 }
 
@@ -113,6 +122,26 @@ fn rename(data_dir: &Path, record: &AgentRecord, name: &str) -> Result<(), Failu
     let entry = Entry::new(What::AgentRenamed, Who::Command("agents rename"));
     audited(data_dir, &entry.team(&renamed.team).agent(renamed.id).with("name", name));
     print(&format!("{} is called {} now\n", renamed.id, renamed.name))
+}
+
+fn forget(data_dir: &Path, record: &AgentRecord, life: Duration, now: WallTime) -> Result<(), Failure> {
+    let called = format!("{} ({}) of team {}", record.name, record.id, record.team);
+    let mut file = AgentFile::edit(data_dir).map_err(Failure::other)?;
+    let forgotten = file.forget(&record.name(), life, now).map_err(|error| match error {
+        AgentFileError::Valid => Failure::Other(format!(
+            "{called} may speak until {}: `muster agents revoke` takes that from it",
+            time(record.not_after_us)
+        )),
+        AgentFileError::EndedLately { forgettable_at } => Failure::Other(format!(
+            "{called} is {}, and a certificate of it might be valid still: it can be forgotten from {} on",
+            record.state(now),
+            time(forgettable_at.0)
+        )),
+        error => Failure::other(error),
+    })?;
+    let entry = Entry::new(What::AgentForgotten, Who::Command("agents forget"));
+    audited(data_dir, &entry.team(&forgotten.team).agent(forgotten.id).with("name", forgotten.name.as_str()));
+    print(&format!("{called} is forgotten\n"))
 }
 
 /// The agent of this name, id, or beginning of an id.
