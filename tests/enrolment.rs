@@ -160,7 +160,7 @@ fn an_agent_is_whom_its_certificate_says_and_no_other() {
         let mut as_self = dana.stream(collector.grpc, &ca).await.unwrap();
         as_self.send().await.unwrap();
     });
-    assert!(collector.process.log().contains("another one than its certificate's"));
+    assert!(collector.process.log().contains("says that it is one that it is not"));
     let audit = said(&collector, &["audit", "--json"]);
     let lines: Vec<Value> = audit.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let count = |what: &str| lines.iter().filter(|line| line["what"] == what).count();

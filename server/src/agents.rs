@@ -402,7 +402,7 @@ mod tests {
         }
         let mut forget = |n: u8, now| file.forget(&record(n).name(), life, WallTime(now));
         assert!(matches!(forget(1, 9), Err(AgentFileError::Valid)));
-        // It ended at 10, and might have been renewed under the authority's nose up to then.
+        // The first expired at 10, the second was revoked at 5.
         for (n, now, wanted) in [(1, 29, 30), (2, 25, 1_000), (2, 999, 1_000)] {
             match forget(n, now) {
                 Err(AgentFileError::EndedLately { forgettable_at }) => {

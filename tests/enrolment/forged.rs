@@ -161,6 +161,39 @@ fn a_renewal_whose_answer_was_lost_is_repeated_and_a_copy_of_the_agent_has_no_pa
 }
 
 #[test]
+fn a_teams_token_passes_for_no_agent_that_has_enrolled() {
+    let folder = tempfile::tempdir().unwrap();
+    let (collector, ca) = collector(folder.path(), 3_600);
+    let (once, of_team) = (token(&collector, &["--enroll"]), token(&collector, &[]));
+    let of_blue = said(&collector, &["token", "create", "--team", "blue"]).trim().to_owned();
+    let by_token = async |agent: u8, token: &str| {
+        let plain = channel(collector.grpc, &ca, None).await.unwrap();
+        Stream::open(plain, [agent; 16], Some(token)).await
+    };
+    run(async {
+        let mut before = by_token(1, &of_team).await.expect("it has not enrolled yet");
+        before.send().await.unwrap();
+        let mut dana = Machine::new(1);
+        dana.enrol(collector.grpc, &ca, &once).await.unwrap();
+        dana.stream(collector.grpc, &ca).await.expect("by its certificate").send().await.expect("goes on");
+
+        let refused = by_token(1, &of_team).await.err().unwrap();
+        assert_eq!(refused.code(), Code::PermissionDenied, "{refused:?}");
+        by_token(2, &of_team).await.expect("who has no certificate");
+        by_token(1, &of_blue).await.expect("another team's agent of that id");
+        said(&collector, &["agents", "revoke", "laptop-1"]);
+        let refused = by_token(1, &of_team).await.err().unwrap();
+        assert_eq!(refused.code(), Code::PermissionDenied, "revoked: {refused:?}");
+    });
+    let audit = said(&collector, &["audit", "--json"]);
+    let lines = audit.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let refused: Vec<_> = lines.filter(|line| line["what"] == "identity_refused").collect();
+    assert_eq!(refused[0]["said"], "01".repeat(16), "{refused:?}");
+    let id = muster::credential::Token::parse(&of_team).unwrap().id().to_string();
+    assert_eq!((&refused[0]["token"], &refused[0]["team"]), (&id.into(), &"red".into()));
+}
+
+#[test]
 fn a_revoked_agent_is_forgotten_when_its_certificate_has_ended_and_not_before() {
     let folder = tempfile::tempdir().unwrap();
     let (collector, ca) = collector(folder.path(), 3);
