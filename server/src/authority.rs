@@ -11,7 +11,8 @@
 //! gets the new one with its next certificate.
 //!
 //! An authority that is brought along (`[server.authority] cert_file`, `key_file`) is read from its files and followed;
-//! when they change, the one before stays trusted as long. The chain in its file is sent as it is.
+//! when they change, the one before stays trusted as long. The chain in its file is sent as it is. When it takes the place of
+//! the collector's own, the own one signs a bridge to it, as its last.
 //!
 //! | what is wrong | what happens |
 //! |---|---|
@@ -43,7 +44,7 @@ use sha2::{Digest, Sha256};
 
 pub use name::{AgentName, NotAName, PeerCertificate};
 pub use request::{ProvenKey, REQUEST_BYTES_MAX, RequestError};
-pub use rotate::{Known, RetiredAuthority, Rotated, known, rotate};
+pub use rotate::{Known, RetiredAuthority, Rotated, known, last_end, rotate};
 pub(crate) use trust::ClientTrust;
 
 use crate::config::{AuthoritySettings, TlsFiles};
@@ -251,8 +252,8 @@ fn load(
     let is_other = brought.as_ref().map(|brought| &brought.pem) != kept.brought_pem.as_ref();
     if is_due || is_missing || is_other {
         let mut edit = Edit::<Kept>::open(data_dir)?;
-        let until = WallTime(now.0.saturating_add(settings.certificate_life.as_micros() as u64));
-        rotate::note(&mut edit.document, brought.as_ref().map(|brought| brought.pem.as_str()), now, until)?;
+        let until = rotate::last_end(data_dir, settings, now)?;
+        rotate::note(&mut edit.document, brought.as_ref(), now, until)?;
         edit.save()?;
         // Nobody else changes it before the edit ends.
         stamps.0 = Stamp::of::<Kept>(data_dir);

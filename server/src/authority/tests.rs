@@ -7,7 +7,7 @@ use std::time::Duration;
 use muster::atomic_file::{Access, replace};
 use muster::clock::ManualClock;
 use muster::ids::AgentId;
-use rcgen::{BasicConstraints, CertificateParams, IsCa};
+use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue, IsCa};
 use rustls::RootCertStore;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
@@ -15,6 +15,7 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls_pki_types::{ServerName, UnixTime};
 
 use super::*;
+use crate::agents::AgentFile;
 
 const NAME: &str = "collector.example";
 const HOUR_US: u64 = 3_600_000_000;
@@ -199,16 +200,31 @@ fn an_authority_that_is_brought_along_issues_and_the_one_before_stays_trusted() 
     let bring = |is_ca| {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        let country = DnValue::PrintableString("DE".try_into().expect("printable"));
+        params.distinguished_name.push(DnType::CountryName, country);
+        params.distinguished_name.push(DnType::OrganizationName, "Example, the");
         params.is_ca = if is_ca { IsCa::Ca(BasicConstraints::Unconstrained) } else { IsCa::NoCa };
         let pem = params.self_signed(&key).expect("certificate").pem();
         replace(&files.cert_file, pem.as_bytes(), Access::Umask).expect("written");
         replace(&files.key_file, key.serialize_pem().as_bytes(), Access::Owner).expect("written");
     };
     bring(true);
+    // From when a certificate lived longer.
+    let long_us = before.not_after.0 + 100 * HOUR_US;
+    let record = serde_json::json!({
+        "id": agent().agent, "team": "red", "name": "laptop", "enrolled_us": 1, "serial": "01", "not_after_us": long_us,
+        "token_id": muster::credential::Token::from_random([1; 44]).id(),
+    });
+    let record = serde_json::from_value(record).expect("a record");
+    AgentFile::edit(bench.dir.path()).expect("free").enrolled(record).expect("kept");
     bench.settings.files = Some(files.clone());
     let authority = bench.open();
     let issued = authority.issue(&agent(), &key()).expect("issued");
     assert!(bench.takes(&authority, &issued) && bench.takes(&authority, &before));
+    assert!(bench.trusts(&before.authorities, &own(&authority)), "who knows the collector's own alone");
+    let told = known(bench.dir.path(), &bench.settings).expect("readable").expect("there");
+    assert_eq!(told.retired[0].trusted_until.0, long_us, "as long as its last certificate");
     let refused = rotate(bench.dir.path(), &bench.settings, WallTime(1), WallTime(2)).err();
     assert!(matches!(refused, Some(AuthorityError::BroughtAlong)));
 

@@ -4,12 +4,11 @@
 
 use std::path::{Path, PathBuf};
 
-use muster::clock::{Clock, SystemClock, WallTime};
+use muster::clock::{Clock, SystemClock};
 use muster::settings;
 use serde_json::json;
 
 use super::{Failure, audited, print, time};
-use crate::agents::AgentFile;
 use crate::audit::{Entry, What, Who};
 use crate::authority::{self, Known};
 use crate::config::{AuthoritySettings, Config, Overrides};
@@ -101,11 +100,7 @@ fn words_of(known: &Known) -> String {
 
 fn rotate(data_dir: &Path, settings: &AuthoritySettings) -> Result<(), Failure> {
     let now = SystemClock::new().wall();
-    // A life may have been longer when a certificate was issued than it is now.
-    let agents = AgentFile::list(data_dir).map_err(Failure::other)?;
-    let last_us = agents.iter().map(|record| record.not_after_us).max().unwrap_or(0);
-    let life_us = settings.certificate_life.as_micros() as u64;
-    let until = WallTime(last_us.max(now.0.saturating_add(life_us)));
+    let until = authority::last_end(data_dir, settings, now).map_err(Failure::other)?;
     let rotated = authority::rotate(data_dir, settings, now, until).map_err(Failure::other)?;
     let entry = Entry::new(What::AuthorityChanged, Who::Command("authority rotate"));
     audited(data_dir, &entry.with("fingerprint", rotated.fingerprint.as_str()));
