@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use clap::Args;
 use muster::clock::{Clock, SystemClock};
+use muster::credential::Token;
 use muster::settings;
 
 use super::{Failure, page};
 use crate::config::{AgentConfig, Overrides};
 use crate::enrol::command::{Wish, enrol_here};
 use crate::enrol::renewal::in_words;
-use crate::enrol::{EnrolToken, Fingerprint, FirstContact};
+use crate::enrol::{Fingerprint, FirstContact, token};
 
 /// Flags of `agent enroll`.
 #[derive(Debug, Clone, Default, Args)]
@@ -61,10 +62,10 @@ impl EnrollArgs {
         AgentConfig::load(path.as_deref(), overrides, &settings::process_environment).map_err(Failure::usage)
     }
 
-    fn token(&self) -> Result<EnrolToken, Failure> {
+    fn token(&self) -> Result<Token, Failure> {
         let token = match &self.enroll_token_file {
-            Some(path) => EnrolToken::from_file(path),
-            None => EnrolToken::from_variable(std::env::var("MUSTER_ENROLL_TOKEN").ok()),
+            Some(path) => token::from_file(path),
+            None => token::from_variable(std::env::var("MUSTER_ENROLL_TOKEN").ok()),
         };
         token.map_err(Failure::usage)
     }
