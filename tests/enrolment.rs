@@ -14,7 +14,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use peer::{Machine, NAME, Stream, channel, served, status_of};
+use peer::{Machine, NAME, Stream, channel, refused_in_handshake, served, status_of};
+use rustls::AlertDescription;
 use serde_json::Value;
 use support::canary::find_in_folder;
 use support::collector::{Collector, CollectorOptions, config_path, muster};
@@ -230,11 +231,8 @@ fn a_certificate_that_has_ended_is_refused_and_one_that_is_renewed_keeps_its_str
             stays.send().await.expect("goes on");
         }
         assert_eq!(ends.end().await.code(), Code::Unauthenticated);
-        let refused = lazy.stream(collector.grpc, &ca).await.err().unwrap();
-        assert!(
-            refused.message().contains("CertificateExpired") || refused.code() != Code::Ok,
-            "{refused:?}"
-        );
+        let refused = refused_in_handshake(collector.grpc, &ca, &lazy).await;
+        assert_eq!(refused, rustls::Error::AlertReceived(AlertDescription::CertificateExpired));
         stays.send().await.unwrap();
         busy.stream(collector.grpc, &ca).await.expect("with its newest");
     });
