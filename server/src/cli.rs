@@ -10,6 +10,7 @@ mod collector;
 mod dashboards;
 mod destination;
 mod health;
+mod installation;
 mod man;
 mod metrics;
 mod serve;

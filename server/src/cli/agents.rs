@@ -2,18 +2,18 @@
 //!
 //! Works on the data folder; a running collector sees a change within a second, and ends what a revoked agent has open.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use muster::clock::{Clock, SystemClock, WallTime};
 use muster::ids::Team;
-use muster::settings;
 use serde_json::{Value, json};
 
+use super::installation::Installation;
 use super::{Failure, audited, print, time};
 use crate::agents::{AGENT_TEXT_BYTES_MAX, AgentFile, AgentFileError, AgentRecord};
 use crate::audit::{Entry, What, Who};
-use crate::config::{Config, Overrides};
+use crate::config::Config;
 
 /// A name this much alike is worth naming (Jaro-Winkler, 0 to 1).
 const LIKENESS_MIN: f64 = 0.75;
@@ -23,12 +23,8 @@ const ID_DIGITS_MIN: usize = 4;
 /// Arguments of `muster agents`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The collector's configuration file.
-    #[arg(long, env = "MUSTER_CONFIG", global = true)]
-    config: Option<PathBuf>,
-    /// The collector's data folder.
-    #[arg(long, env = "MUSTER_DATA_DIR", global = true)]
-    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    installation: Installation,
     /// Of this team alone.
     #[arg(long, global = true)]
     team: Option<Team>,
@@ -72,9 +68,7 @@ enum Command {
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
-    let overrides = Overrides { data_dir: arguments.data_dir, ..Default::default() };
-    let path = arguments.config.or_else(|| settings::default_file(&settings::process_environment));
-    let Config { data_dir, authority, .. } = Config::load(path.as_deref(), &overrides)?;
+    let Config { data_dir, authority, .. } = arguments.installation.load()?;
     let now = SystemClock::new().wall();
     let mut records = AgentFile::list(&data_dir).map_err(Failure::other)?;
     records.retain(|record| arguments.team.as_ref().is_none_or(|team| record.team == *team));
