@@ -40,6 +40,7 @@ fn the_agent_enrols_by_fingerprint_renews_under_load_and_is_revoked() {
             &server,
             "--name",
             "danas",
+            "--json",
             "--ca-fingerprint",
             fingerprint,
         ]);
@@ -50,6 +51,12 @@ fn the_agent_enrols_by_fingerprint_renews_under_load_and_is_revoked() {
     assert!(!wrong.status.success(), "another collector's fingerprint: {wrong:?}");
     let output = enrol(shown["fingerprint"].as_str().unwrap());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&told["team"], &told["name"], &told["server"]),
+        (&"red".into(), &"danas".into(), &format!("{server}/").into())
+    );
+    assert_eq!(super::agents(&collector)[0]["serial"], told["serial"]);
 
     let options = AgentOptions {
         watch: vec![folder.path().join("shop")],
