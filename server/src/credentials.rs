@@ -335,7 +335,8 @@ impl Credentials {
     }
 
     /// Takes over the agents as they stand in a file that the caller has open for a change. A revocation that was written
-    /// since the last look is in there, too: it is told here, for the next look finds nothing new.
+    /// since the last look is in there, too, and a certificate may have ended: both are told here, for the next look finds
+    /// nothing new.
     pub(crate) fn know_agents(&self, file: &AgentFile) {
         let (agents, stamp) = file.known();
         let mut stamps = self.stamps.lock();
@@ -345,8 +346,9 @@ impl Credentials {
         self.agents.store(Arc::new(agents));
         stamps.agents = stamp;
         drop(stamps);
+        let has_ended = self.clock.wall().0 >= self.next_end_us.load(Ordering::Relaxed);
         self.note_next_end();
-        if has_revoked {
+        if has_revoked || has_ended {
             self.changed.send_modify(|generation| *generation += 1);
         }
     }
