@@ -81,10 +81,22 @@ const MEANINGS: &[(&str, &str)] = &[
     ("muster_server_credentials_refused_total", "Credentials that were not accepted"),
     ("muster_server_reloads_total", "Changes of configuration, certificate and tokens while running"),
     (
+        "muster_server_configuration_offers_total",
+        "Configurations offered to agents ([remote configuration](remote-configuration.md))",
+    ),
+    (
+        "muster_server_configuration_answers_total",
+        "What agents said of the configuration that they are offered: `own`, `applied`, `rejected`, `invalid`",
+    ),
+    (
         "muster_quota_refusals_total",
         "Batches, OTLP requests and streams that a quota refused for a while ([limits](limits.md))",
     ),
     ("muster_audit_lines_total", "Lines written to the audit log"),
+    (
+        "muster_audit_merged_total",
+        "Entries that the audit log has as a number alone: too many different ones within a minute",
+    ),
     ("muster_audit_dropped_total", "Entries that could not be written to the audit log"),
     ("muster_server_journal_syncs_total", "Times the journal was synced to disk"),
     ("muster_server_journal_records_total", "Records made durable in the journal since the start"),
@@ -106,6 +118,11 @@ const MEANINGS: &[(&str, &str)] = &[
     ("muster_server_snapshots_total", "Snapshots of the aggregate, by result"),
     ("muster_server_series", "Series of the aggregate"),
     ("muster_server_agents", "Agents that are known, by whether they have a stream"),
+    (
+        "muster_server_agent_configurations",
+        "Connected agents by what became of the configuration that they are offered: `not_taken`, `pending`, `own`, \
+         `applied`, `rejected`",
+    ),
     ("muster_server_ack", "Seconds from a batch's arrival to its durable acknowledgement"),
     ("muster_otlp_requests_total", "OTLP requests to the collector by what became of them"),
     (

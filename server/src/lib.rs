@@ -24,6 +24,7 @@ mod own_file;
 pub mod quota;
 pub mod readiness;
 mod record_file;
+pub mod remote_configuration;
 pub mod serve;
 pub mod stop;
 pub mod telemetry;
