@@ -93,6 +93,10 @@ const MEANINGS: &[(&str, &str)] = &[
         "Batches, OTLP requests and streams that a quota refused for a while ([limits](limits.md))",
     ),
     ("muster_audit_lines_total", "Lines written to the audit log"),
+    (
+        "muster_audit_merged_total",
+        "Entries that the audit log has as a number alone: too many different ones within a minute",
+    ),
     ("muster_audit_dropped_total", "Entries that could not be written to the audit log"),
     ("muster_server_journal_syncs_total", "Times the journal was synced to disk"),
     ("muster_server_journal_records_total", "Records made durable in the journal since the start"),

@@ -11,6 +11,7 @@ mod configuration;
 mod dashboards;
 mod destination;
 mod health;
+mod installation;
 mod man;
 mod metrics;
 mod serve;
@@ -57,7 +58,7 @@ enum Command {
     Telemetry(telemetry::Arguments),
     /// Make, list and revoke the credentials of teams.
     Token(token::Arguments),
-    /// The agents that have enrolled: list, show, revoke, rename.
+    /// The agents that have enrolled: list, show, revoke, rename, forget.
     Agents(agents::Arguments),
     /// Who issues the agents' certificates: show, rotate.
     Authority(authority::Arguments),

@@ -12,6 +12,7 @@
 //! |---|---|
 //! | a credential that is not accepted | UNAUTHENTICATED, without a reason |
 //! | a hello of another agent than the certificate's | PERMISSION_DENIED |
+//! | a hello of an agent that has enrolled, without its certificate | PERMISSION_DENIED |
 //! | too many streams, or too many new ones a second | Goodbye with a time to come back, RESOURCE_EXHAUSTED |
 //! | no Hello within 10 s, silence of 60 s | DEADLINE_EXCEEDED |
 //! | a message over the limit, compressed or not | RESOURCE_EXHAUSTED before it is read |

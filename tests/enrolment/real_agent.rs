@@ -32,7 +32,7 @@ fn enrol(collector: &Collector, folder: &Path) -> String {
     let server = format!("https://localhost:{}", collector.grpc.port());
     let enrol = |fingerprint: &str| {
         let mut command = muster();
-        command.args(["agent", "enroll", "--server", &server, "--name", "danas"]);
+        command.args(["agent", "enroll", "--server", &server, "--name", "danas", "--json"]);
         command.args(["--ca-fingerprint", fingerprint]);
         command.arg("--enroll-token-file").arg(&token_file).arg("--state-dir").arg(state_dir(folder));
         command.output().unwrap()
@@ -41,6 +41,12 @@ fn enrol(collector: &Collector, folder: &Path) -> String {
     assert!(!wrong.status.success(), "another collector's fingerprint: {wrong:?}");
     let output = enrol(shown["fingerprint"].as_str().unwrap());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&told["team"], &told["name"], &told["server"]),
+        (&"red".into(), &"danas".into(), &format!("{server}/").into())
+    );
+    assert_eq!(super::agents(collector)[0]["serial"], told["serial"]);
     server
 }
 

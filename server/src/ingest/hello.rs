@@ -64,17 +64,8 @@ pub(super) async fn begin(
             return outbox.end(&shared, StreamEnd::Protocol, Status::invalid_argument(problem)).await;
         }
     };
-    if caller.agent.is_some_and(|agent| agent != key.agent) {
-        tracing::warn!(team = %key.team, agent = ?caller.agent, said = %key.agent, %peer,
-            "an agent says that it is another one than its certificate's");
-        if let Some(audit) = shared.credentials.audit() {
-            let entry = Entry::new(What::IdentityRefused, Who::Peer(peer.ip())).team(&key.team);
-            let said = key.agent.to_string();
-            let entry = caller.agent.into_iter().fold(entry, Entry::agent);
-            audit.record_often(entry.refused("the hello named another agent").with("said", said.as_str()));
-        }
-        let status = Status::permission_denied("the certificate is of another agent");
-        return outbox.end(&shared, StreamEnd::Identity, status).await;
+    if let Err(impostor) = identify(&shared, &caller, &key) {
+        return refuse(&shared, &caller, &key, peer, impostor, &outbox).await;
     }
     let stream = Wanted { streams: 1, ..Wanted::default() };
     if let Err(used_up) = shared.quotas.take_agent(&key.team, key.agent, stream) {
@@ -121,6 +112,54 @@ fn key_of(caller: &Caller, hello: &v1::Hello) -> Result<StreamKey, String> {
     let agent = AgentId::try_from(&hello.agent_id[..]).map_err(|error| error.to_string())?;
     let epoch = Epoch::try_from(hello.epoch).map_err(|error| error.to_string())?;
     Ok(StreamKey { team: caller.team.clone(), agent, epoch })
+}
+
+/// Why a hello is not believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum Impostor {
+    /// Its certificate is another agent's.
+    #[error("the certificate is of another agent")]
+    OfAnother,
+    /// It shows no certificate, and the agent has one.
+    #[error(
+        "an agent of this id has enrolled, and speaks by its certificate alone; start with an empty state directory, or enrol \
+         this one"
+    )]
+    Enrolled,
+}
+
+/// Whether the caller may speak for the agent of `key`. Who shows no certificate may speak for every agent of its team that
+/// has none: a team's token says nothing of the machine.
+fn identify(shared: &Shared, caller: &Caller, key: &StreamKey) -> Result<(), Impostor> {
+    match caller.agent {
+        Some(agent) if agent != key.agent => Err(Impostor::OfAnother),
+        None if shared.credentials.is_enrolled(&key.team, key.agent) => Err(Impostor::Enrolled),
+        _ => Ok(()),
+    }
+}
+
+async fn refuse(
+    shared: &Shared,
+    caller: &Caller,
+    key: &StreamKey,
+    peer: SocketAddr,
+    impostor: Impostor,
+    outbox: &Outbox,
+) {
+    tracing::warn!(team = %key.team, agent = ?caller.agent, said = %key.agent, %peer, reason = %impostor,
+        "an agent says that it is one that it is not");
+    if let Some(audit) = shared.credentials.audit() {
+        let entry = Entry::new(What::IdentityRefused, Who::Peer(peer.ip())).team(&key.team);
+        let entry = caller.agent.into_iter().fold(entry, Entry::agent);
+        let entry = caller.token.iter().fold(entry, Entry::token);
+        let reason = match impostor {
+            Impostor::OfAnother => "the hello named another agent",
+            Impostor::Enrolled => "the hello named an agent that has enrolled, without its certificate",
+        };
+        audit.record_often(entry.refused(reason).with("said", key.agent.to_string()));
+    }
+    let status = Status::permission_denied(impostor.to_string());
+    outbox.end(shared, StreamEnd::Identity, status).await;
 }
 
 /// A second live process under one identity: it takes a new epoch, and sends in it what is not known here.
