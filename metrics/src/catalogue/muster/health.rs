@@ -1,10 +1,10 @@
 //! Resources, how well sources can be read, and what the aggregation says of itself.
 
 use muster::v1;
+use muster::words::{otlp_signal, resource_scope};
 
 use super::{EVERY, SECONDS};
 use crate::aggregate::Label;
-use crate::catalogue::words::{otlp_signal, resource_scope};
 use crate::catalogue::{
     AGENT, Family, GAUGE, LabelDef, MetricKind, Rule, SECONDS_SINCE, TOOL, text_label, word_label,
 };
