@@ -12,6 +12,7 @@ mod destination;
 mod health;
 mod man;
 mod metrics;
+mod own;
 mod serve;
 mod status;
 mod telemetry;

@@ -2,17 +2,16 @@
 //!
 //! Works on the data folder; a running collector sees a change within a second, and ends what a revoked agent has open.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use muster::clock::{Clock, SystemClock, WallTime};
 use muster::ids::Team;
-use muster::settings;
 use serde_json::{Value, json};
 
+use super::own::OwnArguments;
 use super::{Failure, audited, print, time};
 use crate::agents::{AGENT_TEXT_BYTES_MAX, AgentFile, AgentRecord};
 use crate::audit::{Entry, What, Who};
-use crate::config::{Config, Overrides};
 
 /// A name this much alike is worth naming (Jaro-Winkler, 0 to 1).
 const LIKENESS_MIN: f64 = 0.75;
@@ -22,12 +21,8 @@ const ID_DIGITS_MIN: usize = 4;
 /// Arguments of `muster agents`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The collector's configuration file.
-    #[arg(long, env = "MUSTER_CONFIG", global = true)]
-    config: Option<PathBuf>,
-    /// The collector's data folder.
-    #[arg(long, env = "MUSTER_DATA_DIR", global = true)]
-    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    own: OwnArguments,
     /// Of this team alone.
     #[arg(long, global = true)]
     team: Option<Team>,
@@ -66,9 +61,7 @@ enum Command {
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
-    let overrides = Overrides { data_dir: arguments.data_dir, ..Default::default() };
-    let path = arguments.config.or_else(|| settings::default_file(&settings::process_environment));
-    let data_dir = Config::load(path.as_deref(), &overrides)?.data_dir;
+    let data_dir = arguments.own.load()?.data_dir;
     let now = SystemClock::new().wall();
     let mut records = AgentFile::list(&data_dir).map_err(Failure::other)?;
     records.retain(|record| arguments.team.as_ref().is_none_or(|team| record.team == *team));

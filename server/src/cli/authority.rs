@@ -2,27 +2,23 @@
 //!
 //! Works on the data folder; a running collector sees a change within a second.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use muster::clock::{Clock, SystemClock, WallTime};
-use muster::settings;
 use serde_json::json;
 
+use super::own::OwnArguments;
 use super::{Failure, audited, print, time};
 use crate::agents::AgentFile;
 use crate::audit::{Entry, What, Who};
 use crate::authority::{self, Known};
-use crate::config::{AuthoritySettings, Config, Overrides};
+use crate::config::{AuthoritySettings, Config};
 
 /// Arguments of `muster authority`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The collector's configuration file.
-    #[arg(long, env = "MUSTER_CONFIG", global = true)]
-    config: Option<PathBuf>,
-    /// The collector's data folder.
-    #[arg(long, env = "MUSTER_DATA_DIR", global = true)]
-    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    own: OwnArguments,
     #[command(subcommand)]
     command: Command,
 }
@@ -43,9 +39,7 @@ enum Command {
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
-    let overrides = Overrides { data_dir: arguments.data_dir, ..Default::default() };
-    let path = arguments.config.or_else(|| settings::default_file(&settings::process_environment));
-    let Config { data_dir, authority, .. } = Config::load(path.as_deref(), &overrides)?;
+    let Config { data_dir, authority, .. } = arguments.own.load()?;
     match arguments.command {
         Command::Show { json, pem } => show(&data_dir, &authority, json, pem),
         Command::Rotate => rotate(&data_dir, &authority),
