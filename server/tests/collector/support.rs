@@ -85,6 +85,11 @@ impl Agent {
     }
 
     pub async fn say_hello(&mut self, who: Who) {
+        self.try_hello(who).await.expect("stream is open");
+    }
+
+    /// As `say_hello`, on a stream that may have ended.
+    pub async fn try_hello(&mut self, who: Who) -> Result<(), &'static str> {
         let hello = v1::Hello {
             protocol_version: 1,
             agent_id: vec![who.agent; 16],
@@ -94,7 +99,7 @@ impl Agent {
             user: "dana".to_owned(),
             ..Default::default()
         };
-        self.send(Up::Hello(hello)).await;
+        self.try_send(Up::Hello(hello)).await
     }
 
     pub async fn hello(&mut self, who: Who) -> v1::Welcome {

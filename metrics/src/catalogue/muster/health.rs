@@ -186,8 +186,8 @@ pub(in crate::catalogue) const SOURCES: &[Family] = &[
     },
     Family {
         name: SERIES_OVERFLOW,
-        help: "Facts that had no room for a series of their own because their family has its most for the team",
-        labels: &[text_label("family")],
+        help: "Facts that had no room for a series of their own, by the bound that is reached",
+        labels: &[text_label("family"), text_label("reason")],
         ..EVERY
     },
 ];
