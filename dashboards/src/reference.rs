@@ -179,7 +179,10 @@ const MEANINGS: &[(&str, &str)] = &[
     ("muster_destination_missing_records_total", "Journal records that were gone before they were forwarded"),
     ("muster_destination_dead_letters_deleted_total", "Dead letters deleted to keep their bound"),
     ("muster_otlp_folded_items_total", "Items from OTLP of a team that were folded into series"),
-    ("muster_otlp_points_dropped_total", "Data points from OTLP of a team that are in no series, by reason"),
+    (
+        "muster_otlp_points_dropped_total",
+        "Data points from OTLP of a team that are in no series of their own, by reason",
+    ),
     ("muster_otlp_series", "Series of a team's metrics from OTLP"),
     ("muster_otlp_streams", "Streams of a team's metrics from OTLP that are remembered"),
     ("muster_agent_events_spooled_total", "Events made durable in the spool"),

@@ -45,6 +45,10 @@ use repeats::{Note, Repeats};
 
 /// Entries that wait for the disk: a second of the busiest collector. More are dropped and counted.
 const QUEUE_ENTRIES_MAX: usize = 1_024;
+/// How an export ended, in the log's words: as it should have.
+pub(crate) const END_WHOLE: &str = "all rows were sent";
+/// Or otherwise.
+pub(crate) const END_CUT: &str = "cut: the reader went, or the rows failed";
 /// How often the thread looks for minutes that are over.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 

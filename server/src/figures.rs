@@ -119,6 +119,8 @@ label! {
         StreamsMax = "streams_max",
         /// Too many streams of the team.
         TeamStreamsMax = "team_streams_max",
+        /// Too many streams of the agent.
+        AgentStreamsMax = "agent_streams_max",
         /// Too many new streams of the team a second.
         TeamQuota = "team_quota",
         /// Too many new streams of the agent a second.

@@ -95,7 +95,6 @@ life_of_the_server() {
     in_root ln -s private/muster /var/lib/muster
     check "no collector is running, and health says so" not_well
     check "a token is made" in_root muster token create --team platform
-    in_root chown --recursive "$service_user" /var/lib/private/muster
     check "the collector serves and stops" serve_once
     local before after
     before=$(fingerprint)

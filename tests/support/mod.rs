@@ -29,6 +29,7 @@ pub mod raw_agent;
 pub mod scrape;
 pub mod scripted_http;
 pub mod seaweed;
+pub mod tool;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

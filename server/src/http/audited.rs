@@ -22,7 +22,7 @@ use hyper::body::{Body as _, Frame, SizeHint};
 use muster::credential::{Token, TokenId};
 
 use super::Shared;
-use crate::audit::{AuditLog, Entry, What, Who};
+use crate::audit::{AuditLog, END_CUT, END_WHOLE, Entry, What, Who};
 use crate::ingest::Peer;
 
 /// Where rows are.
@@ -163,7 +163,7 @@ impl Drop for Noted {
             entry = entry.with("rows", rows);
         }
         let is_whole = self.is_whole || self.body.is_end_stream();
-        let end = if is_whole { "all rows were sent" } else { "cut: the reader went, or the rows failed" };
+        let end = if is_whole { END_WHOLE } else { END_CUT };
         self.audit.record(&entry.with("end", end));
     }
 }

@@ -18,12 +18,13 @@ use tokio::time::timeout;
 use tonic::{Status, Streaming};
 
 use super::Shared;
+use super::admission::{Full, Place};
 use super::configuration::Configuration;
 use super::session::{self, Outbox, Session};
 use crate::audit::{Entry, What, Who};
 use crate::credentials::Caller;
 use crate::figures::{BatchOutcome, StreamEnd};
-use crate::quota::Wanted;
+use crate::quota::{UsedUp, Wanted};
 use crate::telemetry;
 
 /// From the request to its first message.
@@ -34,6 +35,7 @@ pub(super) async fn begin(
     shared: Arc<Shared>,
     caller: Caller,
     peer: SocketAddr,
+    place: &mut Place,
     mut inbound: Streaming<v1::AgentMessage>,
     outbox: mpsc::Sender<Result<v1::CollectorMessage, Status>>,
 ) {
@@ -67,14 +69,11 @@ pub(super) async fn begin(
     if let Err(impostor) = identify(&shared, &caller, &key) {
         return refuse(&shared, &caller, &key, peer, impostor, &outbox).await;
     }
-    let stream = Wanted { streams: 1, ..Wanted::default() };
-    if let Err(used_up) = shared.quotas.take_agent(&key.team, key.agent, stream) {
-        let retry_after_ms = session::spread(used_up.retry_after);
-        let goodbye = v1::Goodbye { retry_after_ms, reason: used_up.to_string() };
+    if let Err((end, retry_after, reason)) = admit(&shared, &key, place) {
+        let goodbye = v1::Goodbye { retry_after_ms: session::spread(retry_after), reason: reason.clone() };
         // A peer that has gone learns it when it comes back.
         let _ = outbox.send(Down::Goodbye(goodbye)).await;
-        let status = Status::resource_exhausted(used_up.to_string());
-        return outbox.end(&shared, StreamEnd::AgentQuota, status).await;
+        return outbox.end(&shared, end, Status::resource_exhausted(reason)).await;
     }
     let Ok(claim) = shared.registry.claim(&key, Instance(hello.instance)).await else {
         return fence(&shared, &key, peer, &outbox).await;
@@ -103,6 +102,15 @@ pub(super) async fn begin(
     let is_current = session.run().await;
     shared.view.fleet.disconnected(&key, Instance(hello.instance), shared.clock.wall(), is_current);
     tracing::info!(team = %key.team, agent = %key.agent, %peer, "agent disconnected");
+}
+
+/// Whether the agent may have one more stream now; else why not and when to come back.
+fn admit(shared: &Shared, key: &StreamKey, place: &mut Place) -> Result<(), (StreamEnd, Duration, String)> {
+    let full = |full: Full| (full.end(), session::ADMISSION_RETRY, full.to_string());
+    place.take_agents(key.agent).map_err(full)?;
+    let stream = Wanted { streams: 1, ..Wanted::default() };
+    let used_up = |used_up: UsedUp| (StreamEnd::AgentQuota, used_up.retry_after, used_up.to_string());
+    shared.quotas.take_agent(&key.team, key.agent, stream).map_err(used_up)
 }
 
 fn key_of(caller: &Caller, hello: &v1::Hello) -> Result<StreamKey, String> {
