@@ -16,10 +16,12 @@ use tonic::transport::Uri;
 
 use crate::enrol::Store;
 use crate::facts::{ContentField, Privacy};
+use crate::remote_configuration::{self, Settings};
 use crate::sources::json_lines::SourceConfig;
 use crate::spool::{FullPolicy, SpoolConfig};
 use crate::uplink::{ServerConfig, TokenSource};
 
+mod labels;
 mod local;
 mod otlp;
 mod source;
@@ -55,6 +57,10 @@ pub struct AgentConfig {
     pub otlp: Option<OtlpConfig>,
     /// Files of JSON lines that are followed.
     pub sources: Vec<SourceConfig>,
+    /// Whether the collector may ask for stricter privacy, sampling, intervals and fewer sources.
+    pub remote_configuration: bool,
+    /// What the collector chooses a configuration by.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// What flags and variables say; `None` and empty leave the file's word.
@@ -108,8 +114,8 @@ pub enum ConfigError {
     Token(#[from] TokenError),
 }
 
-const SECTIONS: [&str; 4] = ["server", "agent", "history", "destination"];
-const AGENT: [&str; 15] = [
+const SECTIONS: [&str; 5] = ["server", "agent", "history", "destination", "remote_configuration"];
+const AGENT: [&str; 17] = [
     "server",
     "watch",
     "state_dir",
@@ -125,6 +131,8 @@ const AGENT: [&str; 15] = [
     "projects",
     "otlp",
     "source",
+    "remote_configuration",
+    "labels",
 ];
 const PRIVACY: [&str; 1] = ["include"];
 const SPOOL: [&str; 4] = ["bytes_max", "full_policy", "acked_bytes_max", "acked_hours_max"];
@@ -160,6 +168,10 @@ struct RawAgent {
     /// `"/path" = "name"`.
     #[serde(default)]
     projects: BTreeMap<PathBuf, String>,
+    #[serde(default)]
+    remote_configuration: bool,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -214,6 +226,21 @@ impl AgentConfig {
     }
 }
 
+impl AgentConfig {
+    /// What an agent does by this file alone.
+    pub fn own_settings(&self) -> Settings {
+        Settings::own(self.privacy.clone(), self.rescan_interval)
+    }
+
+    /// What an agent that starts now does: the file's word, less what its collector asked for last.
+    pub fn settings_at_rest(&self) -> Settings {
+        match self.remote_configuration {
+            true => remote_configuration::at_rest(self.own_settings(), &self.spool.state_dir),
+            false => self.own_settings(),
+        }
+    }
+}
+
 impl RawAgent {
     fn validate(
         self,
@@ -247,6 +274,8 @@ impl RawAgent {
             project_names: self.projects,
             otlp: self.otlp.validate()?,
             sources: source::validate(self.source)?,
+            remote_configuration: self.remote_configuration,
+            labels: labels::validate(self.labels)?,
         })
     }
 

@@ -25,6 +25,7 @@ use crate::figures::{CertificateFigures, Figures, RuntimeCounters};
 use crate::local::LocalCounters;
 use crate::otlp::OtlpCounters;
 use crate::processes;
+use crate::remote_configuration::RemoteConfiguration;
 use crate::uplink::{SharedSpool, UplinkStatus, stopped};
 
 /// What the page shows, filled by the runtime.
@@ -46,6 +47,8 @@ pub struct Page {
     pub otlp: Option<Arc<OtlpCounters>>,
     /// What came from local commands.
     pub local: LocalCounters,
+    /// What the collector asked for, and what is in force.
+    pub configuration: Arc<RemoteConfiguration>,
 }
 
 impl Page {
@@ -54,7 +57,7 @@ impl Page {
         let counters = *self.counters.lock();
         let certificate = CertificateFigures::of(&self.certificate.borrow(), self.clock.wall());
         let figures = Figures::gather(&*self.spool.lock().await, uplink, counters, processes::own_usage());
-        Figures { certificate, ..figures }
+        Figures { certificate, configuration: self.configuration.standing(), ..figures }
     }
 }
 

@@ -8,6 +8,9 @@
 //! | word: worker, model, status, event name, phase | [`Facts::word`] | kept if it looks like a word: short, printable, no path, no secret; else replaced |
 //! | file of the project | [`Facts::file`] | dropped; opted in (`files`): relative to the project, never absolute |
 //! | content: message, prompt, task, PRD | [`Facts::content`] | dropped; opted in by field: cut and scrubbed of secrets |
+//! | who and where: user, host, repository, branch | [`Facts::speak_for`] | names; withheld where the collector asks for it |
+//!
+//! It is also where events that one may stand for are thinned out ([`Sampling`]).
 //!
 //! Everything a source says in one step becomes one batch, so that its position and its events are one spool record.
 
@@ -20,9 +23,14 @@ use muster::v1::event::Kind;
 
 use crate::sources::ProjectContext;
 
+mod privacy;
 pub(crate) mod redact;
+mod sampling;
+#[cfg(test)]
+mod tests;
 
-pub use redact::{ContentField, Privacy};
+pub use privacy::{ContentField, IdentityPart, Privacy, WITHHELD};
+pub use sampling::{SampledKind, Sampling};
 
 /// Longest word: longer ones are prose or data, not names.
 pub const WORD_BYTES_MAX: usize = 96;
@@ -37,6 +45,10 @@ const WORDS_KNOWN_MAX: usize = 1024;
 pub struct Facts {
     builder: BatchBuilder,
     privacy: Privacy,
+    sampling: Sampling,
+    groups: sampling::Groups,
+    /// Facts that were stated, those that another one stands for included.
+    stated: usize,
     source: Option<SourceIndex>,
     project_root: std::path::PathBuf,
     /// Words that were looked at: a step says the same few again and again, and looking for secrets is dear.
@@ -49,22 +61,31 @@ impl Facts {
         Self {
             builder: BatchBuilder::new(),
             privacy,
+            sampling: Sampling::default(),
+            groups: Default::default(),
+            stated: 0,
             source: None,
             project_root: Default::default(),
             words: HashMap::new(),
         }
     }
 
+    /// The same, with events thinned out by `sampling`.
+    pub fn sampled(self, sampling: Sampling) -> Self {
+        Self { sampling, ..self }
+    }
+
     /// Says whose facts the following ones are.
     pub fn speak_for(&mut self, tool: &str, tool_version: &str, project: &ProjectContext) {
+        let of = |part, name: &str| self.privacy.identity(part, name);
         let identity = SourceIdentity {
             tool: tool.to_owned(),
             project: redact::name(&project.name),
-            user: redact::name(&project.user),
-            host: redact::name(&project.host),
+            user: of(IdentityPart::User, &project.user),
+            host: of(IdentityPart::Host, &project.host),
             os: std::env::consts::OS.to_owned(),
-            repository: redact::name(&project.repository),
-            branch: redact::name(&project.branch),
+            repository: of(IdentityPart::Repository, &project.repository),
+            branch: of(IdentityPart::Branch, &project.branch),
             tool_version: redact::word(tool_version).into_owned(),
         };
         self.project_root.clone_from(&project.root);
@@ -116,6 +137,11 @@ impl Facts {
         self.privacy.allows(field)
     }
 
+    /// Whether the value of an attribute of this key is not to leave, since it tells who or where.
+    pub fn withholds_key(&self, key: &str) -> bool {
+        self.privacy.withholds_key(key)
+    }
+
     /// States a fact. Without [`Facts::speak_for`] before it there is nobody to attribute it to, and it is left out.
     pub fn push(&mut self, time: WallTime, kind: Kind) {
         self.push_weighted(time, 1, kind);
@@ -124,14 +150,17 @@ impl Facts {
     /// States a fact that stands for `weight` of its kind.
     pub fn push_weighted(&mut self, time: WallTime, weight: u32, kind: Kind) {
         debug_assert!(self.source.is_some(), "a source speaks for itself before it states facts");
-        if let Some(source) = self.source {
+        let Some(source) = self.source else { return };
+        self.stated += 1;
+        if !self.groups.take(&self.sampling, &mut self.builder, source, weight, &kind) {
             self.builder.push_weighted(time, source, weight, kind);
         }
     }
 
-    /// Facts so far: a source ends its step when this nears [`STEP_EVENTS_MAX`].
+    /// Facts so far, those that another one stands for included: a source ends its step when this nears
+    /// [`STEP_EVENTS_MAX`], however much is thinned out.
     pub fn len(&self) -> usize {
-        self.builder.len()
+        self.stated
     }
 
     /// Nothing was said.

@@ -11,6 +11,7 @@ mod certificate;
 pub use certificate::CertificateFigures;
 
 use crate::processes::OwnUsage;
+use crate::remote_configuration::Standing;
 use crate::spool::Spool;
 use crate::uplink::UplinkStatus;
 
@@ -58,6 +59,8 @@ pub struct Figures {
     pub usage: Option<OwnUsage>,
     /// The agent's certificate, if it is enrolled.
     pub certificate: Option<CertificateFigures>,
+    /// What the collector asked for, and what is in force.
+    pub configuration: Standing,
 }
 
 impl Figures {
@@ -88,6 +91,7 @@ impl Figures {
             runtime,
             usage,
             certificate: None,
+            configuration: Standing::default(),
         }
     }
 
@@ -193,6 +197,7 @@ impl Figures {
         if let Some(certificate) = &self.certificate {
             certificate.write_text(&mut page);
         }
+        self.configuration.write_text(&mut page);
         page
     }
 }
@@ -220,6 +225,7 @@ impl Figures {
             "version": env!("CARGO_PKG_VERSION"),
             "oldest_unacked_seconds": self.oldest_unacked.map(|age| age.as_secs()),
             "certificate": self.certificate.as_ref().map(CertificateFigures::to_json),
+            "remote_configuration": self.configuration.to_json(),
         })
     }
 }

@@ -21,6 +21,7 @@ pub mod otlp;
 pub mod processes;
 pub mod project;
 pub mod readiness;
+pub mod remote_configuration;
 pub mod runtime;
 pub mod sources;
 pub mod spool;

@@ -21,8 +21,8 @@ use tokio::task::JoinSet;
 
 use crate::config::OtlpConfig;
 use crate::endpoint::Page;
-use crate::facts::Privacy;
 use crate::project::Machine;
+use crate::remote_configuration::Settings;
 use crate::runtime::StartError;
 use crate::sources::ProjectContext;
 
@@ -67,8 +67,8 @@ pub struct Surroundings<'a> {
     pub agent_id: AgentId,
     /// Whose machine this is.
     pub machine: Machine,
-    /// What may leave.
-    pub privacy: Privacy,
+    /// What may leave, and whether anything is taken.
+    pub settings: watch::Receiver<Arc<Settings>>,
     /// The agent's tasks.
     pub tasks: &'a mut JoinSet<()>,
     /// Turns true at the end.
@@ -85,7 +85,7 @@ pub async fn start(config: &OtlpConfig, around: Surroundings<'_>) -> Result<Rece
         counters: around.page.otlp.clone().unwrap_or_default(),
         page: around.page,
         agent_id: around.agent_id,
-        privacy: around.privacy,
+        settings: around.settings,
         origins: origins.clone(),
         pseudonyms: pseudonyms::Pseudonyms::load(&state_dir)?,
         budget: Budget::new(BUDGET_BYTES),

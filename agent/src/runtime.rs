@@ -23,13 +23,13 @@ use crate::config::AgentConfig;
 use crate::discovery::{Bounds, Discovery, Skipped};
 use crate::endpoint::{self, GuidePlace, Page};
 use crate::enrol::{Situation, StoreError};
-use crate::facts::Facts;
 use crate::figures::RuntimeCounters;
 use crate::identity::{self, IdentityError};
 use crate::local::Door;
 use crate::otlp;
 use crate::processes::ProcTable;
 use crate::project::Machine;
+use crate::remote_configuration::Settings;
 use crate::sources::host::{self, HostSource, LiveTool};
 use crate::sources::{Moment, Source, WatchedPath};
 use crate::spool::SpoolError;
@@ -39,6 +39,7 @@ use crate::watch::{ChangeSet, Changes, Watcher};
 pub(crate) mod local;
 mod projects;
 mod pulse;
+mod reconfigure;
 pub mod slot;
 mod start;
 
@@ -115,11 +116,26 @@ pub struct Agent {
     otlp: Option<otlp::Receiver>,
     door: Option<Door>,
     pulse: Option<pulse::Pulse>,
+    settings: watch::Receiver<Arc<Settings>>,
+    /// The settings that sources were opened and closed by.
+    in_force: Arc<Settings>,
 }
 
 struct HostSlot {
     source: HostSource,
     due: Monotonic,
+}
+
+impl HostSlot {
+    /// Due at once; `None` when the machine is not to be measured.
+    fn of(config: &AgentConfig, settings: &Settings, machine: &Machine, now: Monotonic) -> Option<Self> {
+        if !config.host_samples || settings.is_off(host::TOOL) {
+            return None;
+        }
+        let mut source = HostSource::new(machine);
+        source.measure_every(settings.host_sample_interval);
+        Some(Self { source, due: now })
+    }
 }
 
 impl Agent {
@@ -139,6 +155,9 @@ impl Agent {
         let spool: SharedSpool = Arc::new(tokio::sync::Mutex::new(spool));
         let (status, uplink) = watch::channel(UplinkStatus::default());
         let (situation, certificate) = watch::channel(Situation::default());
+        let configuration = start::remote_configuration(&config, agent_id);
+        let mut settings = configuration.settings();
+        let in_force = settings.borrow_and_update().clone();
         let page = Arc::new(Page {
             aggregate: Mutex::new(aggregate),
             spool: spool.clone(),
@@ -148,6 +167,7 @@ impl Agent {
             clock: clock.clone(),
             otlp: config.otlp.as_ref().map(|_| Arc::default()),
             local: Default::default(),
+            configuration,
         });
         let mut tasks = JoinSet::new();
         let metrics_address = start::bind_page(&config, &page, &shutdown, &mut tasks).await?;
@@ -155,9 +175,7 @@ impl Agent {
         start::start_uplink(&config, &page, speaker, status, situation, &shutdown, &mut tasks);
         let otlp = start::start_otlp(&config, &page, agent_id, &machine, &shutdown, &mut tasks).await?;
         let door = start::open_door(&config, &page, agent_id, &machine, &shutdown, &mut tasks).await;
-        let host = config
-            .host_samples
-            .then(|| HostSlot { source: HostSource::new(&machine), due: clock.monotonic() });
+        let host = HostSlot::of(&config, &in_force, &machine, clock.monotonic());
         let discovery = Discovery::new(config.watch.clone(), Bounds::default());
         let mut agent = Self {
             config,
@@ -185,6 +203,8 @@ impl Agent {
             otlp,
             door,
             pulse: None,
+            settings,
+            in_force,
         };
         let variable = |name: &str| std::env::var(name).ok();
         agent.open_guide_place(endpoint::loki_guide_place(&variable));
@@ -205,7 +225,7 @@ impl Agent {
 
     /// Reads and spools until shutdown.
     pub async fn run(mut self) -> Result<(), SpoolError> {
-        let mut rescan_due = self.after(self.config.rescan_interval);
+        let mut rescan_due = self.after(self.in_force.rescan_interval);
         let mut housekeeping_due = self.after(HOUSEKEEPING_INTERVAL);
         let mut shutdown = self.shutdown.clone();
         loop {
@@ -220,12 +240,15 @@ impl Agent {
             let pause = wake_at.0.saturating_sub(self.clock.monotonic().0);
             tokio::select! {
                 change = self.changes.changed() => self.on_change(&change).await,
+                Ok(()) = self.settings.changed() => self.reconfigure().await,
                 () = tokio::time::sleep(pause) => {}
                 () = stopped(&mut shutdown) => break,
             }
             let now = self.clock.monotonic();
+            // The interval may be shorter than it was.
+            rescan_due = rescan_due.min(self.after(self.in_force.rescan_interval));
             if now >= rescan_due {
-                rescan_due = self.after(self.config.rescan_interval);
+                rescan_due = self.after(self.in_force.rescan_interval);
                 self.watcher.check();
                 self.rediscovery_due = now;
                 self.slots.iter_mut().for_each(|slot| slot.wake_for_rescan(now));
@@ -281,6 +304,9 @@ impl Agent {
                 return;
             }
             self.paused_until = None;
+            if self.settings.has_changed().unwrap_or(false) {
+                self.reconfigure().await;
+            }
             if self.spool.lock().await.is_full() {
                 self.paused_until = Some(Monotonic(now.0 + FULL_SPOOL_PAUSE));
                 return;
@@ -305,6 +331,11 @@ impl Agent {
     }
 
     async fn step_slot(&mut self, index: usize) {
+        let settings = self.settings.borrow().clone();
+        if settings.is_off(self.slots[index].source_name()) {
+            // It is closed before the next round.
+            return;
+        }
         self.counters.steps += 1;
         let moment = Moment {
             wall: self.clock.wall(),
@@ -313,7 +344,7 @@ impl Agent {
             rescan: false,
         };
         let slot = &mut self.slots[index];
-        let stepped = slot.step(&moment, &self.config.privacy);
+        let stepped = slot.step(&moment, settings.facts());
         match stepped {
             Ok(None) => {}
             Ok(Some(stepped)) => self.spool_step(index, stepped).await,
@@ -358,7 +389,7 @@ impl Agent {
         }
         let moment =
             Moment { wall: self.clock.wall(), monotonic: now, processes: &self.processes, rescan: false };
-        let mut facts = Facts::new(self.config.privacy.clone());
+        let mut facts = self.settings.borrow().facts();
         let step = host.source.step(&moment, &mut facts);
         host.due = Monotonic(now.0 + step.again_in.unwrap_or(host::INTERVAL_IDLE));
         if facts.is_empty() {
@@ -380,7 +411,7 @@ impl Agent {
     }
 
     async fn publish_counters(&mut self) {
-        self.counters.sources = self.slots.len() as u64;
+        self.counters.sources = self.sources_read() as u64;
         *self.page.counters.lock() = self.counters;
         let spool = self.spool.lock().await;
         if spool.identity().epoch != self.epoch {

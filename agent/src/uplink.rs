@@ -25,14 +25,19 @@ use tokio::sync::{Mutex, watch};
 pub mod backoff;
 pub(crate) mod channel;
 pub(crate) mod knock;
+#[cfg(test)]
+pub(crate) mod scripted;
 pub mod session;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 pub use backoff::Backoff;
 pub use channel::{ChannelError, ServerConfig, TokenSource};
 pub use session::SpoolFacts;
 
 use crate::enrol::Situation;
+use crate::remote_configuration::RemoteConfiguration;
 use crate::spool::{Spool, SpoolError};
 
 /// The spool, between the runtime that fills it and the uplink that empties it.
@@ -116,6 +121,8 @@ pub struct Uplink {
     pub status: watch::Sender<UplinkStatus>,
     /// Tells of a new certificate.
     pub certificate: watch::Receiver<Situation>,
+    /// Takes what the collector asks for.
+    pub configuration: Arc<RemoteConfiguration>,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
 }
@@ -177,11 +184,11 @@ fn describe(status: &tonic::Status) -> String {
 }
 
 /// Reads the numbers a hello needs.
-async fn hello(spool: &SharedSpool, speaker: &Speaker) -> muster::v1::Hello {
-    let spool = spool.lock().await;
+async fn hello(uplink: &Uplink) -> muster::v1::Hello {
+    let (spool, speaker) = (uplink.spool.lock().await, &uplink.speaker);
     let identity = spool.identity();
     let has_events = spool.first_seq() <= spool.last_seq();
-    muster::v1::Hello {
+    let mut hello = muster::v1::Hello {
         protocol_version: muster::limits::PROTOCOL_VERSION,
         agent_id: identity.agent_id.as_bytes().to_vec(),
         epoch: identity.epoch.get(),
@@ -194,5 +201,7 @@ async fn hello(spool: &SharedSpool, speaker: &Speaker) -> muster::v1::Hello {
         user: speaker.user.clone(),
         os: std::env::consts::OS.to_owned(),
         ..Default::default()
-    }
+    };
+    uplink.configuration.introduce(&mut hello);
+    hello
 }

@@ -178,6 +178,8 @@ pub const AGENT_FIGURES: &[OwnFigure] = &[
     counter("muster_agent_cpu_seconds_total", &[]),
     counter("muster_agent_local_requests_total", &["outcome"]),
     counter("muster_agent_local_events_total", &[]),
+    gauge("muster_agent_configuration", &["state"]),
+    counter("muster_agent_configuration_offers_total", &["outcome"]),
 ];
 
 /// An agent's figures of its certificate, on its page once it is enrolled.

@@ -205,6 +205,11 @@ const MEANINGS: &[(&str, &str)] = &[
     ("muster_agent_local_requests_total", "Requests of local commands (`exec`, `emit`), by outcome"),
     ("muster_agent_local_events_total", "Events of local commands spooled"),
     (
+        "muster_agent_configuration",
+        "How it stands with the collector's configuration (`not_taken`, `own`, `applied`, `rejected`): 1 for the state that is",
+    ),
+    ("muster_agent_configuration_offers_total", "Offers of the collector, by outcome"),
+    (
         "muster_agent_certificate_remaining_seconds",
         "Seconds until the agent's certificate ends, negative after",
     ),

@@ -15,7 +15,7 @@ use crate::v1;
 pub type TextRef = u32;
 
 /// Index of a source in the batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SourceIndex(u32);
 
 /// Who and where, as texts. Empty means not known.
@@ -126,6 +126,16 @@ impl BatchBuilder {
         // 1 is the default on the wire and costs nothing as 0.
         let weight = if weight == 1 { 0 } else { weight };
         self.batch.events.push(v1::Event { time_delta_us, source: source.0, weight, kind: Some(kind) });
+    }
+
+    /// Lets the event at `index` stand for `weight` more of its kind. False, and nothing changes: there is no such event,
+    /// or its weight has no room for them.
+    pub fn add_weight(&mut self, index: usize, weight: u32) -> bool {
+        let Some(event) = self.batch.events.get_mut(index) else { return false };
+        // 0 and 1 both mean one.
+        let Some(sum) = event.weight.max(1).checked_add(weight.max(1)) else { return false };
+        event.weight = sum;
+        true
     }
 
     /// Events so far.

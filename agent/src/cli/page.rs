@@ -97,6 +97,10 @@ fn in_words(status: &serde_json::Value) -> String {
     if let Some(certificate) = status.get("certificate").filter(|c| c.is_object()) {
         rows.push(("enrolled", certificate_in_words(certificate)));
     }
+    let remote = text("/remote_configuration/words");
+    if !remote.is_empty() && text("/remote_configuration/state") != "not_taken" {
+        rows.push(("remote", remote));
+    }
     let trouble = text("/spool/trouble");
     if !trouble.is_empty() {
         rows.push(("trouble", trouble));

@@ -1,4 +1,5 @@
-//! `agent preview`: exactly what would leave this machine, and nothing is sent or spooled.
+//! `agent preview`: exactly what would leave this machine, less what the collector asked to withhold, and nothing is sent
+//! or spooled.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -11,10 +12,10 @@ use muster::clock::{Clock, SystemClock};
 
 use super::{Failure, RunArgs};
 use crate::discovery::{Bounds, Discovery};
-use crate::facts::Facts;
 use crate::processes::ProcTable;
 use crate::project::{self, Machine};
-use crate::sources::host::HostSource;
+use crate::remote_configuration::Settings;
+use crate::sources::host::{self, HostSource};
 use crate::sources::{self, Moment, ToolEnvironment};
 
 mod lines;
@@ -56,6 +57,7 @@ pub(super) fn preview(args: &PreviewArgs) -> Result<ExitCode, Failure> {
             config.watch
         )));
     }
+    let settings = config.settings_at_rest();
     let mut sources: Vec<Box<dyn sources::Source>> = Vec::new();
     let mut names = BTreeSet::new();
     for project in &found.added {
@@ -65,15 +67,17 @@ pub(super) fn preview(args: &PreviewArgs) -> Result<ExitCode, Failure> {
         names.insert(context.name.clone());
         let environment = ToolEnvironment { loki_max_iterations: std::env::var("LOKI_MAX_ITERATIONS").ok() };
         for tool in sources::TOOLS.iter().filter(|tool| project.tools.contains(&tool.name())) {
+            if settings.is_off(tool.name()) {
+                continue;
+            }
             sources.push(tool.open(context.clone(), &environment, None));
         }
     }
-    if config.host_samples {
+    if config.host_samples && !settings.is_off(host::TOOL) {
         sources.push(Box::new(HostSource::new(&machine)));
     }
     let mut out = std::io::stdout().lock();
-    for line in sources.iter_mut().flat_map(|source| events_of(source.as_mut(), &config.privacy, args.limit))
-    {
+    for line in sources.iter_mut().flat_map(|source| events_of(source.as_mut(), &settings, args.limit)) {
         match writeln!(out, "{line}") {
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => break,
             Err(error) => return Err(Failure::failed(error)),
@@ -84,7 +88,7 @@ pub(super) fn preview(args: &PreviewArgs) -> Result<ExitCode, Failure> {
 }
 
 /// Steps until the source has nothing more or the limit is reached.
-fn events_of(source: &mut dyn sources::Source, privacy: &crate::facts::Privacy, limit: usize) -> Vec<String> {
+fn events_of(source: &mut dyn sources::Source, settings: &Settings, limit: usize) -> Vec<String> {
     let clock = SystemClock::new();
     let processes = ProcTable::new();
     let limit = if limit == 0 { usize::MAX } else { limit };
@@ -92,7 +96,7 @@ fn events_of(source: &mut dyn sources::Source, privacy: &crate::facts::Privacy, 
     loop {
         let moment =
             Moment { wall: clock.wall(), monotonic: clock.monotonic(), processes: &processes, rescan: true };
-        let mut facts = Facts::new(privacy.clone());
+        let mut facts = settings.facts();
         let step = source.step(&moment, &mut facts);
         let batch = facts.into_builder();
         let view = BatchView::new(batch.as_batch());

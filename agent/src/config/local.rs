@@ -1,5 +1,5 @@
-//! What `emit` and `exec` need of the configuration, and nothing else: where the spool is, its bounds, what may leave,
-//! and projects' names.
+//! What `emit` and `exec` need of the configuration, and nothing else: where the spool is, its bounds, what may leave
+//! (less what the collector asked the agent of this state directory to withhold), and projects' names.
 //!
 //! Keys that are not theirs are not checked: a hook must not break because a destination is misspelt. The agent and
 //! `check-config` say that.
@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use muster::settings::{self, Environment};
 use serde::Deserialize;
 
-use super::{ConfigError, RawPrivacy, RawSpool};
+use super::{ConfigError, RESCAN_INTERVAL_DEFAULT, RawPrivacy, RawSpool};
 use crate::facts::Privacy;
+use crate::remote_configuration::{self, Settings};
 use crate::spool::SpoolConfig;
 
 /// A checked part of the configuration.
@@ -19,8 +20,8 @@ use crate::spool::SpoolConfig;
 pub struct LocalConfig {
     /// The spool and its bounds.
     pub spool: SpoolConfig,
-    /// What content may leave the machine.
-    pub privacy: Privacy,
+    /// What may leave the machine, and whether anything is taken.
+    pub settings: Settings,
     /// Names given to projects by their folder.
     pub project_names: BTreeMap<PathBuf, String>,
 }
@@ -40,6 +41,8 @@ struct RawAgent {
     spool: RawSpool,
     #[serde(default)]
     projects: BTreeMap<PathBuf, String>,
+    #[serde(default)]
+    remote_configuration: bool,
 }
 
 impl LocalConfig {
@@ -60,10 +63,11 @@ impl LocalConfig {
             .map(Path::to_owned)
             .or(agent.state_dir)
             .unwrap_or_else(|| settings::default_state_dir(environment, "agent"));
-        Ok(Self {
-            spool: agent.spool.validate(state_dir)?,
-            privacy: Privacy::including(agent.privacy.include),
-            project_names: agent.projects,
-        })
+        let own = Settings::own(Privacy::including(agent.privacy.include), RESCAN_INTERVAL_DEFAULT);
+        let settings = match agent.remote_configuration {
+            true => remote_configuration::at_rest(own, &state_dir),
+            false => own,
+        };
+        Ok(Self { spool: agent.spool.validate(state_dir)?, settings, project_names: agent.projects })
     }
 }

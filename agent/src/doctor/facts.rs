@@ -68,6 +68,12 @@ pub struct Running {
     pub events_dropped: u64,
     /// Why the spool takes nothing.
     pub spool_trouble: String,
+    /// How it stands with the collector's configuration: a word, "" when it does not say.
+    pub remote_state: String,
+    /// The same in words.
+    pub remote_words: String,
+    /// What is wrong with it, "" when nothing is.
+    pub remote_problem: String,
 }
 
 /// The configuration.

@@ -131,6 +131,9 @@ fn from_page(status: &serde_json::Value) -> Running {
         events_dropped: dropped
             .map_or(0, |reasons| reasons.values().filter_map(serde_json::Value::as_u64).sum()),
         spool_trouble: text("/spool/trouble"),
+        remote_state: text("/remote_configuration/state"),
+        remote_words: text("/remote_configuration/words"),
+        remote_problem: text("/remote_configuration/problem"),
     }
 }
 

@@ -33,6 +33,7 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
         tls(facts),
         credential(facts),
         lag(facts),
+        remote_configuration(facts),
     ]
 }
 
@@ -332,6 +333,17 @@ fn lag(facts: &Facts) -> Finding {
         return say(Warning, words).with("`muster agent status` says why");
     }
     say(Ok, words)
+}
+
+fn remote_configuration(facts: &Facts) -> Finding {
+    let say = |verdict, words: &str| Finding::new("remote config", verdict, words);
+    match facts.running.as_ref().filter(|running| !running.remote_state.is_empty()) {
+        None => say(Skipped, "not known: no agent's page says what the collector asked for"),
+        Some(running) if running.remote_state == "not_taken" => say(Skipped, &running.remote_words),
+        Some(running) if running.remote_problem.is_empty() => say(Ok, &running.remote_words),
+        Some(running) => say(Warning, &running.remote_words)
+            .with("tell whoever runs the collector: [[remote_configuration]] of its file, and `muster agents show` there"),
+    }
 }
 
 fn oldest(running: &Running) -> String {

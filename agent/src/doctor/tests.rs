@@ -23,6 +23,8 @@ fn well() -> Facts {
             version: "0.1.0".to_owned(),
             has_page: true,
             is_connected: true,
+            remote_state: "applied".to_owned(),
+            remote_words: "ci-machines (1f0c2ab49d37) is in force: withholds files".to_owned(),
             ..Running::default()
         }),
         own_version: "0.1.0".to_owned(),
@@ -83,7 +85,7 @@ fn reached(facts: &mut Facts) -> &mut Reached {
 }
 
 #[test]
-fn a_machine_on_which_all_is_well_has_eleven_checks_in_the_order_in_which_things_fail() {
+fn a_machine_on_which_all_is_well_has_twelve_checks_in_the_order_in_which_things_fail() {
     let findings = judge(&well());
     let checks: Vec<&str> = findings.iter().map(|finding| finding.check).collect();
     let order = [
@@ -98,13 +100,14 @@ fn a_machine_on_which_all_is_well_has_eleven_checks_in_the_order_in_which_things
         "TLS",
         "credential",
         "lag",
+        "remote config",
     ];
     assert_eq!(checks, order);
     for finding in &findings {
         assert_eq!((finding.verdict, &finding.advice), (Verdict::Ok, &None), "{finding:?}");
     }
     let text = in_words(&findings);
-    assert_eq!(text.lines().count(), 11, "{text}");
+    assert_eq!(text.lines().count(), 12, "{text}");
     assert!(text.starts_with("ok       service        the agent runs"), "{text}");
 }
 
@@ -205,7 +208,8 @@ fn what_is_not_used_or_not_got_to_is_skipped_and_fails_nothing() {
     (facts.running, facts.unit) = (None, Unit::NotInstalled);
     let findings = judge(&facts);
     assert!(findings.iter().all(|finding| finding.verdict != Verdict::Failed), "{findings:?}");
-    assert!(findings.last().expect("lag").words.contains("4 KiB"));
+    let lag = findings.iter().find(|finding| finding.check == "lag").expect("lag");
+    assert!(lag.words.contains("4 KiB"), "{lag:?}");
 }
 
 #[test]
@@ -220,4 +224,21 @@ fn a_limit_is_compared_with_what_a_stopped_agent_will_need() {
     };
     assert_eq!(nearly_full(true).verdict, Verdict::Ok, "its watches are among those in use");
     assert_eq!(nearly_full(false).verdict, Verdict::Warning);
+}
+
+#[test]
+fn what_the_collector_asked_for_is_said_and_a_refused_offer_warns() {
+    let with = |state: &'static str, problem: &'static str| {
+        after("remote config", |facts| {
+            let running = facts.running.as_mut().expect("set");
+            (running.remote_state, running.remote_problem) = (state.to_owned(), problem.to_owned());
+        })
+    };
+    assert_eq!(with("own", "").verdict, Verdict::Ok);
+    assert_eq!(with("not_taken", "").verdict, Verdict::Skipped);
+    assert_eq!(with("", "").verdict, Verdict::Skipped, "an older agent");
+    let refused = with("rejected", "sampling: 0 is not 1 to 1000");
+    assert_eq!(refused.verdict, Verdict::Warning);
+    assert!(refused.advice.expect("advice").contains("[[remote_configuration]]"));
+    assert_eq!(after("remote config", |facts| facts.running = None).verdict, Verdict::Skipped);
 }

@@ -10,7 +10,7 @@ use muster::v1::{
 use sha2::{Digest, Sha256};
 
 use super::{Kind, Statement, Value};
-use crate::facts::{ContentField, Facts};
+use crate::facts::{ContentField, Facts, WITHHELD};
 
 /// States `said` as facts of `time`.
 pub(super) fn state(said: &Statement, time: WallTime, facts: &mut Facts) {
@@ -252,6 +252,7 @@ fn log(read: &Read<'_>, facts: &mut Facts) -> Event {
     let mut attributes = Vec::with_capacity(read.said.attributes.len() + 1);
     for (key, value) in &read.said.attributes {
         let value = match value {
+            _ if facts.withholds_key(key) => attribute::Value::Text(facts.word(WITHHELD)),
             Value::Text(id) if is_trace_id(key, id) => attribute::Value::Text(facts.trace_id(id)),
             Value::Text(text) => attribute::Value::Text(facts.word(text)),
             Value::Count(count) => attribute::Value::Number(*count as f64),

@@ -1,41 +1,8 @@
 //! What may leave the machine: pure rules over texts.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 
 use super::WORD_BYTES_MAX;
-
-/// A field of content that can be opted in, one by one (`[agent.privacy] include = ["files", ...]`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ContentField {
-    /// Names of files, relative to the project.
-    Files,
-    /// Messages of runs and findings.
-    Messages,
-    /// Prompts and product requirement documents.
-    Prompts,
-    /// Titles and texts of tasks.
-    Tasks,
-}
-
-/// Which content fields the user opted in. The default is none.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Privacy {
-    included: BTreeSet<ContentField>,
-}
-
-impl Privacy {
-    /// Opts in these fields and no others.
-    pub fn including(fields: impl IntoIterator<Item = ContentField>) -> Self {
-        Self { included: fields.into_iter().collect() }
-    }
-
-    /// Whether `field` may leave the machine.
-    pub fn allows(&self, field: ContentField) -> bool {
-        self.included.contains(&field)
-    }
-}
 
 /// What stands for a text that may not leave.
 pub(crate) const REDACTED: &str = "redacted";

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use muster::clock::{Clock, SystemClock};
+use tokio::sync::watch;
 
 use super::intake::Intake;
 use super::protocol::{ANSWER_BYTES_MAX, Answer, REQUEST_BYTES_MAX, Reason, Refusal, Request, frame};
@@ -121,8 +122,8 @@ pub fn new_request_id() -> Result<String, DeliveryError> {
 
 /// Opens the spool, does what the agent would do, and leaves it.
 fn spool(config: &LocalConfig, request: &Request, clock: Arc<dyn Clock>) -> Result<Delivered, DeliveryError> {
-    let intake =
-        Intake::new(Machine::of_this_process(), config.privacy.clone(), config.project_names.clone());
+    let settings = watch::Sender::new(Arc::new(config.settings.clone())).subscribe();
+    let intake = Intake::new(Machine::of_this_process(), settings, config.project_names.clone());
     // Checked before anything is touched.
     let facts = intake.facts(request, clock.wall())?;
     let mut spool = Spool::open_to_append(config.spool.clone(), clock)?;

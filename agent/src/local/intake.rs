@@ -9,16 +9,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use muster::batch::SealedBatch;
 use muster::clock::WallTime;
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use super::origin;
 use super::protocol::{EVENTS_MAX, Event, Reason, Refusal, Request};
 use super::recent::{RecentIds, SPOOL_KEY};
 use crate::emit::Statement;
-use crate::facts::{Facts, Privacy, redact};
+use crate::facts::{Facts, redact};
 use crate::project::Machine;
+use crate::remote_configuration::Settings;
 use crate::sources::ProjectContext;
 use crate::spool::{Spool, SpoolError};
 
+/// What turns it off in a collector's configuration.
+const SOURCE: &str = "local";
 /// An event may be this far ahead of the clock.
 const AHEAD_MAX_US: u64 = 24 * 3600 * 1_000_000;
 
@@ -26,7 +30,7 @@ const AHEAD_MAX_US: u64 = 24 * 3600 * 1_000_000;
 #[derive(Debug)]
 pub struct Intake {
     machine: Machine,
-    privacy: Privacy,
+    settings: watch::Receiver<Arc<Settings>>,
     names: BTreeMap<PathBuf, String>,
     watched: Mutex<Arc<[ProjectContext]>>,
 }
@@ -42,8 +46,12 @@ pub(super) struct Taken {
 
 impl Intake {
     /// For this machine; `names` are those of `[agent.projects]`.
-    pub fn new(machine: Machine, privacy: Privacy, names: BTreeMap<PathBuf, String>) -> Self {
-        Self { machine, privacy, names, watched: Mutex::new(Arc::new([])) }
+    pub fn new(
+        machine: Machine,
+        settings: watch::Receiver<Arc<Settings>>,
+        names: BTreeMap<PathBuf, String>,
+    ) -> Self {
+        Self { machine, settings, names, watched: Mutex::new(Arc::new([])) }
     }
 
     /// The projects that the agent watches now.
@@ -54,6 +62,11 @@ impl Intake {
     /// Checks and redacts.
     pub(super) fn facts(&self, request: &Request, now: WallTime) -> Result<Facts, Refusal> {
         let invalid = |why: String| Err(Refusal::new(Reason::Invalid, why));
+        let settings = self.settings.borrow().clone();
+        if settings.is_off(SOURCE) {
+            let why = "nothing is taken from commands: the collector's configuration turns `local` off";
+            return Err(Refusal::new(Reason::Off, why));
+        }
         let count = request.events.len();
         if count > EVENTS_MAX {
             return invalid(format!("{count} events are more than the {EVENTS_MAX} of a request"));
@@ -63,7 +76,7 @@ impl Intake {
         }
         let watched = self.watched.lock().clone();
         let project = origin::context(request, &self.names, &watched, &self.machine);
-        let mut facts = Facts::new(self.privacy.clone());
+        let mut facts = settings.facts();
         facts.speak_for(&redact::word(&request.tool), &request.tool_version, &project);
         for (index, event) in request.events.iter().enumerate() {
             if let Err(why) = state(event, now, &mut facts) {

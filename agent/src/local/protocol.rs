@@ -103,6 +103,8 @@ pub enum Reason {
     Full,
     /// The spool takes nothing: a full disk, a failed write.
     Trouble,
+    /// The collector's configuration turned this way in off.
+    Off,
     /// A reason of a newer agent.
     #[serde(other)]
     Other,

@@ -18,13 +18,14 @@ use super::recent::{IDS_MAX, RecentIds};
 use super::*;
 use crate::config::{AgentConfig, LocalConfig, Overrides};
 use crate::facts::Privacy;
+use crate::remote_configuration::Settings;
 use crate::runtime::Agent;
 use crate::spool::{Spool, SpoolConfig};
 
 fn config(state_dir: &Path) -> LocalConfig {
     LocalConfig {
         spool: SpoolConfig::new(state_dir),
-        privacy: Privacy::default(),
+        settings: Settings::own(Privacy::default(), Duration::from_secs(60)),
         project_names: BTreeMap::new(),
     }
 }

@@ -209,7 +209,7 @@ fn key_value(texts: &mut Texts<'_>, attribute: &mut KeyValue, class: Option<Clas
         texts.count();
         return false;
     };
-    let class = class.unwrap_or(own);
+    let class = if own == Class::Withheld { own } else { class.unwrap_or(own) };
     if let Some(value) = attribute.value.as_mut().and_then(|value| value.value.as_mut()) {
         any_value(texts, class, value);
     }
@@ -219,6 +219,7 @@ fn key_value(texts: &mut Texts<'_>, attribute: &mut KeyValue, class: Option<Clas
 /// Cleans a value whose key is of `class`.
 fn any_value(texts: &mut Texts<'_>, class: Class, value: &mut Value) {
     match value {
+        _ if class == Class::Withheld => withhold(texts, value),
         Value::BoolValue(_) | Value::IntValue(_) | Value::DoubleValue(_) => {}
         Value::StringValue(text) => match texts.value(class, text) {
             Verdict::Keep => {}
@@ -255,10 +256,21 @@ fn redact(texts: &mut Texts<'_>, value: &mut Value) {
     *value = Value::StringValue(REDACTED.to_owned());
 }
 
+/// As [`redact`], but two values stay two.
+fn withhold(texts: &mut Texts<'_>, value: &mut Value) {
+    let name = match &*value {
+        Value::StringValue(text) if text.is_empty() => return,
+        Value::StringValue(text) => texts.pseudonym(text),
+        other => texts.pseudonym(&format!("{other:?}")),
+    };
+    texts.count();
+    *value = Value::StringValue(name);
+}
+
 /// Whether nothing below a key of `class` may leave.
 fn is_closed(texts: &Texts<'_>, class: Class) -> bool {
     match class {
-        Class::Never => true,
+        Class::Never | Class::Withheld => true,
         Class::Content(field) => !texts.allows(field),
         Class::Word | Class::Name | Class::Model | Class::Id => false,
     }

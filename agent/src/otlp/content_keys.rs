@@ -24,6 +24,8 @@ pub enum Class {
     Content(ContentField),
     /// Never leaves the machine.
     Never,
+    /// Tells a part of who and where that the collector asked to be withheld; no key is so by itself.
+    Withheld,
 }
 
 use Class::{Content, Id, Name, Never, Word};

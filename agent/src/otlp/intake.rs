@@ -7,6 +7,7 @@
 //! | a request over 4 MiB is cut by a failure | to come again; what was spooled of it is there twice then |
 //! | the client goes away before the answer | nothing; the payload is spooled nevertheless |
 //! | a web page sends it | that it is not welcome: browsers name the page in `Origin` |
+//! | the collector's configuration turns `otlp` off | that nothing is taken, before its body is read |
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use metrics::Applied;
 use muster::ids::AgentId;
 use otlp::Signal;
 use otlp::receive::{Accepted, Budget, FORWARDED_BY, Intake, Outcome, Payload, Refusal, Room, Transport};
+use tokio::sync::watch;
 
 use super::figures::OtlpCounters;
 use super::origin::Origins;
@@ -24,11 +26,11 @@ use super::prepare::{Preparation, Prepared, pieces};
 use super::pseudonyms::Pseudonyms;
 use super::texts::Texts;
 use crate::endpoint::Page;
-use crate::facts::Privacy;
+use crate::remote_configuration::Settings;
 use crate::runtime::local;
 use crate::spool::SpoolError;
 
-/// How payloads' records name their source; there is no position to keep.
+/// How payloads' records name their source, and what turns it off; there is no position to keep.
 const SPOOL_KEY: &str = "otlp";
 /// Most resources of a request: each becomes an event with its own stamps, however little it holds. A tool sends one.
 const RESOURCES_MAX: u32 = 4096;
@@ -48,8 +50,8 @@ pub struct Inner {
     pub page: Arc<Page>,
     /// Who this agent is.
     pub agent_id: AgentId,
-    /// What may leave.
-    pub privacy: Privacy,
+    /// What may leave, and whether anything is taken.
+    pub settings: watch::Receiver<Arc<Settings>>,
     /// Whose it is.
     pub origins: Arc<Origins>,
     /// Names for redacted attributes of series.
@@ -71,10 +73,10 @@ impl SpoolIntake {
         let inner = &*self.0;
         let invalid = |error: &dyn std::fmt::Display| Refusal::Invalid(error.to_string());
         let roots: Vec<_> = inner.origins.watched().iter().map(|project| project.root.clone()).collect();
-        let texts = Texts::new(&inner.privacy, &roots, &inner.pseudonyms);
+        let privacy = inner.settings.borrow().privacy.clone();
+        let texts = Texts::new(&privacy, &roots, &inner.pseudonyms);
         let received = inner.page.clock.wall();
-        let mut preparation =
-            Preparation::new(payload.signal, received, &inner.privacy, &inner.origins, texts);
+        let mut preparation = Preparation::new(payload.signal, received, &privacy, &inner.origins, texts);
         for piece in pieces(payload.signal, &payload.request).map_err(|error| invalid(&error))? {
             preparation.add(&piece).map_err(|error| invalid(&error))?;
             tokio::task::yield_now().await;
@@ -111,6 +113,10 @@ impl Intake for SpoolIntake {
     type Caller = ();
 
     fn authenticate(&self, head: &Parts) -> Result<(), Refusal> {
+        if self.0.settings.borrow().is_off(SPOOL_KEY) {
+            let said = "nothing is taken here: the collector's configuration turns `otlp` off";
+            return Err(Refusal::Invalid(said.to_owned()));
+        }
         if head.headers.contains_key(FORWARDED_BY) {
             let said = "a collector forwarded this request, and this agent would send it back to one: \
                         an agent takes what tools of its machine send";

@@ -7,7 +7,7 @@ use otlp::proto::common::{AnyValue, KeyValue};
 use otlp::proto::resource::Resource;
 use parking_lot::Mutex;
 
-use crate::facts::redact;
+use crate::facts::{IdentityPart, Privacy, redact};
 use crate::project::Machine;
 use crate::sources::ProjectContext;
 
@@ -86,11 +86,11 @@ impl Origins {
         }
     }
 
-    /// Sets whose it is in `resource` itself.
-    pub fn stamp(&self, resource: &mut Resource, origin: &Origin) {
+    /// Sets whose it is in `resource` itself, as far as it may leave.
+    pub fn stamp(&self, resource: &mut Resource, origin: &Origin, privacy: &Privacy) {
         let stamps = [
-            (USER, redact::name(&self.machine.user)),
-            (HOST, redact::name(&self.machine.host)),
+            (USER, privacy.identity(IdentityPart::User, &self.machine.user)),
+            (HOST, privacy.identity(IdentityPart::Host, &self.machine.host)),
             (PROJECT, redact::name(&origin.project.name)),
             (TOOL, origin.tool.clone()),
         ];
@@ -217,7 +217,7 @@ mod tests {
             ("service.name", "codex_exec"),
         ]);
         let origin = origins.of(&stamped);
-        origins.stamp(&mut stamped, &origin);
+        origins.stamp(&mut stamped, &origin, &Privacy::default());
         let said: Vec<_> =
             stamped.attributes.iter().map(|a| (a.key.as_str(), text_of(&stamped, &a.key))).collect();
         let expected = [

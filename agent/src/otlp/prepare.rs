@@ -131,7 +131,7 @@ impl<'a> Preparation<'a> {
         let mut none = Resource::default();
         let resource = resource.unwrap_or(&mut none);
         let origin = self.origins.of(resource);
-        self.origins.stamp(resource, &origin);
+        self.origins.stamp(resource, &origin, self.privacy);
         origin
     }
 

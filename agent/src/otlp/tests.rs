@@ -1,5 +1,6 @@
 //! The receiver over a real spool.
 
+mod asked;
 mod canaries;
 mod rig;
 mod sockets;

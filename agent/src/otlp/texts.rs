@@ -9,7 +9,10 @@
 //! | description of a metric | always, cut and scrubbed: it is part of the tool's program |
 //! | schema address | it is one of OpenTelemetry's own |
 //!
-//! What is not kept becomes `redacted`, and is counted. In the attributes of data points it becomes `redacted-` and a
+//! What tells a part of an identity that is withheld becomes `redacted-` and a keyed checksum wherever it stands, whatever
+//! its type: two processes must not become one.
+//!
+//! What else is not kept becomes `redacted`, and is counted. In the attributes of data points it becomes `redacted-` and a
 //! keyed checksum ([`Pseudonyms`]): attributes name the series there, and two series must not become one.
 
 use std::borrow::Cow;
@@ -77,7 +80,10 @@ impl<'a> Texts<'a> {
         if let Some(class) = self.classes.get(key) {
             return *class;
         }
-        let class = is_one_word(key).then(|| content_keys::class_of(key));
+        let class = is_one_word(key).then(|| match self.privacy.withholds_key(key) {
+            true => Class::Withheld,
+            false => content_keys::class_of(key),
+        });
         if self.classes.len() < KNOWN_MAX && key.len() <= WORD_BYTES_MAX {
             self.classes.insert(key.to_owned(), class);
         }
@@ -93,7 +99,7 @@ impl<'a> Texts<'a> {
             Class::Id => is_checksum(text) || (self.is_word(text) && !has_space(text)),
             Class::Content(ContentField::Files) => return self.file(text),
             Class::Content(field) => return self.content(field, text),
-            Class::Never => text.is_empty(),
+            Class::Never | Class::Withheld => text.is_empty(),
         };
         if keep { Verdict::Keep } else { Verdict::Redact }
     }

@@ -9,6 +9,7 @@ use super::Agent;
 use super::slot::{self, Slot};
 use crate::discovery::{FoundProject, Skipped};
 use crate::endpoint::GuidePlace;
+use crate::facts::Facts;
 use crate::local::origin;
 use crate::project;
 use crate::sources::json_lines::{JsonLines, SourceConfig};
@@ -55,18 +56,16 @@ impl Agent {
         context.name = project::distinct_name(&context.name, &found.root, &taken);
         tracing::info!(project = %context.name, tools = ?found.tools, "watching");
         let environment = ToolEnvironment { loki_max_iterations: std::env::var("LOKI_MAX_ITERATIONS").ok() };
-        let now = self.clock.monotonic();
         for tool in sources::TOOLS.iter().filter(|tool| found.tools.contains(&tool.name())) {
             let key = slot::source_key(tool.name(), &found.root);
             let position = self.spool.lock().await.position_of(&key).cloned();
             let position = position.as_deref().filter(|p| !p.is_empty());
-            self.slots.push(Slot::new(*tool, context.clone(), environment.clone(), position, now));
+            self.add_slot(Slot::closed(*tool, context.clone(), environment.clone(), position));
         }
     }
 
     /// Follows the files of `[[agent.source]]`, each for the project that its folder belongs to.
     pub(super) async fn add_configured_sources(&mut self) {
-        let now = self.clock.monotonic();
         for config in self.config.sources.clone() {
             let project = self.project_of(&config);
             tracing::info!(source = %config.name, path = %config.path.display(), project = %project.name, "following");
@@ -74,9 +73,17 @@ impl Agent {
             let key = slot::source_key(tool.name(), &project.root);
             let position = self.spool.lock().await.position_of(&key).cloned();
             let position = position.as_deref().filter(|p| !p.is_empty());
-            self.slots.push(Slot::new(tool, project, ToolEnvironment::default(), position, now));
+            self.add_slot(Slot::closed(tool, project, ToolEnvironment::default(), position));
         }
         self.watch_again();
+    }
+
+    /// Reads a source from now on, unless it is off.
+    fn add_slot(&mut self, mut slot: Slot) {
+        if !self.in_force.is_off(slot.source_name()) {
+            slot.open(self.clock.monotonic());
+        }
+        self.slots.push(slot);
     }
 
     fn project_of(&self, config: &SourceConfig) -> ProjectContext {
@@ -91,7 +98,8 @@ impl Agent {
 
     /// Opens the pages that projects' settings ask for; they may come to ask while the agent runs.
     pub(super) fn open_asked_pages(&mut self) {
-        let roots: BTreeSet<_> = self.slots.iter().map(|slot| slot.project().root.clone()).collect();
+        let open = self.slots.iter().filter(|slot| !slot.is_closed());
+        let roots: BTreeSet<_> = open.map(|slot| slot.project().root.clone()).collect();
         for root in roots {
             let settings = sources::devloop::metrics_settings(&root);
             if let Some((port, path)) = settings.as_ref().and_then(|settings| settings.prometheus_endpoint())
@@ -111,19 +119,31 @@ impl Agent {
             if let Some(host) = self.host.as_mut() {
                 host.source.forget(slot.tool(), &lost.root);
             }
-            let moment = Moment {
-                wall: self.clock.wall(),
-                monotonic: self.clock.monotonic(),
-                processes: &self.processes,
-                rescan: false,
-            };
-            let Some(stepped) = slot.end(&moment, &self.config.privacy) else { continue };
-            let (facts, position, _) = stepped.into_parts();
-            let appended =
-                self.spool.lock().await.append_step(slot.key(), position, facts.into_builder()).await;
-            match appended {
-                Ok(batch) => self.apply_locally(batch.as_ref()),
-                Err(error) => tracing::warn!(%error, "the spool refused the end of a source"),
+            let facts = self.settings.borrow().facts();
+            self.end_slot(&mut slot, facts).await;
+        }
+    }
+
+    /// States that a source is gone, and reads it no more.
+    pub(super) async fn end_slot(&mut self, slot: &mut Slot, facts: Facts) {
+        let moment = Moment {
+            wall: self.clock.wall(),
+            monotonic: self.clock.monotonic(),
+            processes: &self.processes,
+            rescan: false,
+        };
+        let Some(stepped) = slot.end(&moment, facts) else { return slot.close(None) };
+        let (facts, position, _) = stepped.into_parts();
+        let appended =
+            self.spool.lock().await.append_step(slot.key(), position.clone(), facts.into_builder()).await;
+        match appended {
+            Ok(batch) => {
+                self.apply_locally(batch.as_ref());
+                slot.close(Some(position));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the spool refused the end of a source");
+                slot.close(None);
             }
         }
     }

@@ -77,6 +77,6 @@ impl Agent {
             (Some(_), true) => "connected",
             (Some(_), false) => "not connected",
         };
-        format!("{} sources; {queued} events wait; {uplink}", self.slots.len())
+        format!("{} sources; {queued} events wait; {uplink}", self.sources_read())
     }
 }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | something changed, or there is more to read | now |
 //! | waiting | at the time the source asked for, or at the next rescan |
+//! | closed (the collector's configuration turns it off) | never, until it is opened; its position stays |
 //! | broken (it panicked, or the spool refused its step) | after a pause that doubles, opened anew at its last durable position |
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,8 +13,8 @@ use std::time::Duration;
 
 use muster::clock::Monotonic;
 
-use crate::facts::{Facts, Privacy};
-use crate::sources::{Moment, ProjectContext, Source, Step, Tool, ToolEnvironment, WatchedPath};
+use crate::facts::Facts;
+use crate::sources::{Moment, ProjectContext, Source, Step, Tool, ToolEnvironment, WatchedPath, json_lines};
 
 /// First pause of a broken source.
 const PAUSE_FIRST: Duration = Duration::from_secs(1);
@@ -31,6 +32,7 @@ pub struct Slot {
     due: Monotonic,
     rescan: bool,
     failures: u32,
+    closed: bool,
     spooled_position: Option<Vec<u8>>,
 }
 
@@ -48,28 +50,46 @@ pub struct Stepped {
 pub struct Panicked;
 
 impl Slot {
-    /// A source that is due at once. `position` is its last durable one.
-    pub fn new(
+    /// A source that is not read until it is opened. `position` is its last durable one.
+    pub fn closed(
         tool: &'static dyn Tool,
         project: ProjectContext,
         environment: ToolEnvironment,
         position: Option<&[u8]>,
-        now: Monotonic,
     ) -> Self {
-        let mut slot = Self {
+        Self {
             key: source_key(tool.name(), &project.root),
             tool,
             project,
             environment,
             source: None,
             watched: Vec::new(),
-            due: now,
+            due: Monotonic(Duration::MAX),
             rescan: true,
             failures: 0,
+            closed: true,
             spooled_position: position.map(<[u8]>::to_vec),
-        };
-        slot.reopen();
-        slot
+        }
+    }
+
+    /// Reads on from the last durable position, at once.
+    pub fn open(&mut self, now: Monotonic) {
+        (self.closed, self.due, self.failures) = (false, now, 0);
+        self.reopen();
+    }
+
+    /// Reads no more, and wakes for nothing. `position` is what [`Slot::end`] gave, if its record is durable.
+    pub fn close(&mut self, position: Option<Vec<u8>>) {
+        (self.closed, self.due, self.source) = (true, Monotonic(Duration::MAX), None);
+        self.watched.clear();
+        if position.is_some() {
+            self.spooled_position = position;
+        }
+    }
+
+    /// Whether it is closed.
+    pub fn is_closed(&self) -> bool {
+        self.closed
     }
 
     /// Names it in the spool.
@@ -85,6 +105,12 @@ impl Slot {
     /// The tool's name.
     pub fn tool(&self) -> &'static str {
         self.tool.name()
+    }
+
+    /// What turns it off: the tool's name, or a configured source's own.
+    pub fn source_name(&self) -> &'static str {
+        let name = self.tool();
+        name.strip_prefix(json_lines::KEY_PREFIX).unwrap_or(name)
     }
 
     /// What should wake it.
@@ -104,7 +130,7 @@ impl Slot {
 
     /// Something that it watches changed. A broken source keeps its pause.
     pub fn wake(&mut self, now: Monotonic) {
-        if self.failures == 0 {
+        if self.failures == 0 && !self.closed {
             self.due = self.due.min(now);
         }
     }
@@ -115,14 +141,13 @@ impl Slot {
         self.wake(now);
     }
 
-    /// Lets the source read on. `None` when there is nothing to spool.
-    pub fn step(&mut self, moment: &Moment<'_>, privacy: &Privacy) -> Result<Option<Stepped>, Panicked> {
+    /// Lets the source read on, and say it into `facts`, which are empty. `None` when there is nothing to spool.
+    pub fn step(&mut self, moment: &Moment<'_>, mut facts: Facts) -> Result<Option<Stepped>, Panicked> {
         if self.source.is_none() {
             self.reopen();
         }
         let Some(source) = self.source.as_mut() else { return Err(Panicked) };
         let moment = Moment { rescan: self.rescan, ..*moment };
-        let mut facts = Facts::new(privacy.clone());
         // The source is dropped after a panic, so nothing sees what it left half done.
         let stepped = catch_unwind(AssertUnwindSafe(|| {
             let step = source.step(&moment, &mut facts);
@@ -151,10 +176,9 @@ impl Slot {
         self.due = Monotonic(now.0 + pause);
     }
 
-    /// States that the source is gone.
-    pub fn end(&mut self, moment: &Moment<'_>, privacy: &Privacy) -> Option<Stepped> {
+    /// States into `facts`, which are empty, that the source is gone.
+    pub fn end(&mut self, moment: &Moment<'_>, mut facts: Facts) -> Option<Stepped> {
         let source = self.source.as_mut()?;
-        let mut facts = Facts::new(privacy.clone());
         // The position stays: a project that was moved away and comes back goes on where it was.
         let ended = catch_unwind(AssertUnwindSafe(|| {
             source.end(moment, &mut facts);

@@ -17,6 +17,7 @@ use crate::enrol::{Situation, Store, StoreError, renewal};
 use crate::local::{Door, Intake};
 use crate::otlp;
 use crate::project::Machine;
+use crate::remote_configuration::{Own, RemoteConfiguration};
 use crate::spool::{Spool, SpoolError};
 use crate::uplink::{self, ServerConfig, Speaker, Uplink, UplinkStatus, stopped};
 
@@ -36,6 +37,16 @@ pub(super) async fn open_spool(config: &AgentConfig, clock: &Arc<dyn Clock>) -> 
     }
 }
 
+/// What the collector asked for before, if it may ask for anything.
+pub(super) fn remote_configuration(config: &AgentConfig, agent_id: AgentId) -> Arc<RemoteConfiguration> {
+    let own = Own {
+        settings: config.own_settings(),
+        takes_offers: config.remote_configuration,
+        labels: config.labels.clone(),
+    };
+    Arc::new(RemoteConfiguration::load(own, agent_id, config.spool.state_dir.clone()))
+}
+
 /// The socket for local commands. Without it they are refused while the agent runs, which is no reason not to.
 pub(super) async fn open_door(
     config: &AgentConfig,
@@ -45,7 +56,8 @@ pub(super) async fn open_door(
     shutdown: &watch::Receiver<bool>,
     tasks: &mut JoinSet<()>,
 ) -> Option<Door> {
-    let intake = Intake::new(machine.clone(), config.privacy.clone(), config.project_names.clone());
+    let settings = page.configuration.settings();
+    let intake = Intake::new(machine.clone(), settings, config.project_names.clone());
     match crate::local::listen(intake, page.clone(), agent_id, tasks, shutdown.clone()).await {
         Ok(door) => Some(door),
         Err(error) => {
@@ -83,7 +95,7 @@ pub(super) async fn start_otlp(
         page: page.clone(),
         agent_id,
         machine: machine.clone(),
-        privacy: config.privacy.clone(),
+        settings: page.configuration.settings(),
         tasks,
         shutdown: shutdown.clone(),
     };
@@ -134,9 +146,11 @@ pub(super) fn start_uplink(
                 () = stopped(&mut shutdown) => return,
             },
         };
-        let (spool, clock) = (page.spool.clone(), page.clock.clone());
+        let (spool, clock, configuration) =
+            (page.spool.clone(), page.clock.clone(), page.configuration.clone());
         drop(page);
-        uplink::run(Uplink { server, spool, speaker, status, certificate, clock }, shutdown).await;
+        let uplink = Uplink { server, spool, speaker, status, certificate, configuration, clock };
+        uplink::run(uplink, shutdown).await;
     });
 }
 

@@ -64,6 +64,8 @@ pub struct HostSource {
     units: Units,
     machine: ProjectContext,
     live: Vec<LiveTool>,
+    /// Time between two samples while a session lives, if another than the usual is asked for.
+    asked_interval: Option<Duration>,
     sampled: Option<Monotonic>,
     cpu: Option<CpuTicks>,
     disk: Option<DiskIo>,
@@ -96,6 +98,7 @@ impl HostSource {
             units,
             machine,
             live: Vec::new(),
+            asked_interval: None,
             sampled: None,
             cpu: None,
             disk: None,
@@ -130,8 +133,18 @@ impl HostSource {
         self.ended.remove(&key);
     }
 
+    /// Measures so often while a session lives, and while none does no oftener than that; `None`: as usual.
+    pub fn measure_every(&mut self, interval: Option<Duration>) {
+        self.asked_interval = interval;
+    }
+
     fn interval(&self) -> Duration {
-        if self.live.is_empty() { INTERVAL_IDLE } else { INTERVAL_LIVE }
+        match (self.asked_interval, self.live.is_empty()) {
+            (None, true) => INTERVAL_IDLE,
+            (None, false) => INTERVAL_LIVE,
+            (Some(asked), true) => asked.max(INTERVAL_IDLE),
+            (Some(asked), false) => asked,
+        }
     }
 
     fn machine_sample(&mut self) -> Option<ResourceSample> {

@@ -36,6 +36,8 @@ mod tests;
 
 pub use mapping::{Field, Line, Mapping, TimeField, TimeFormat};
 
+/// Before a source's name in what names its position.
+pub const KEY_PREFIX: &str = "source:";
 /// Most sources of a configuration.
 pub const SOURCES_MAX: usize = 32;
 /// How often a file is looked at that notifications say nothing of.
@@ -69,7 +71,7 @@ pub struct JsonLines {
 impl JsonLines {
     /// Of a configuration, for as long as the process lives, as the configuration does: at most [`SOURCES_MAX`].
     pub fn of(config: SourceConfig) -> &'static Self {
-        let key = String::leak(format!("source:{}", config.name));
+        let key = String::leak(format!("{KEY_PREFIX}{}", config.name));
         Box::leak(Box::new(Self { config: Arc::new(config), key }))
     }
 

@@ -1,5 +1,6 @@
 //! One stream from hello to its end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use muster::batch::SealedBatch;
@@ -18,6 +19,7 @@ use super::channel::{ChannelError, Connection};
 use super::session::{self, Decision, NewEpochReason, Opening, Session};
 use super::{Backoff, End, SharedSpool, StreamError, Uplink, UplinkStatus, channel, hello, stopped};
 use crate::enrol::Situation;
+use crate::remote_configuration::{Issuer, RemoteConfiguration};
 use crate::spool::BatchReader;
 
 /// A collector answers a hello from memory; it may first probe another stream of the same agent for a few seconds.
@@ -56,7 +58,10 @@ pub(super) async fn run(
         s.team.clone_from(&welcome.team);
         s.last_error = None;
     });
-    let begun = begin(spool, &welcome).await;
+    let issuer = Issuer { server: uplink.server.address.to_string(), team: welcome.team.clone() };
+    let report = uplink.configuration.welcomed(&issuer);
+    let asking = Asking { configuration: uplink.configuration.clone(), issuer, report };
+    let begun = begin(spool, &welcome, asking).await;
     let carrier = match begun {
         Ok(Begun::Carry(carrier)) => *carrier,
         Ok(Begun::NewEpoch) => return End::NewEpoch,
@@ -148,7 +153,7 @@ async fn open_on(connection: Connection, uplink: &Uplink) -> Result<Opened, Refu
         .accept_compressed(CompressionEncoding::Zstd)
         .max_decoding_message_size(muster::limits::MESSAGE_BYTES_MAX);
     let (outbox, messages) = mpsc::channel(OUTBOX_MESSAGES);
-    let first = v1::AgentMessage { kind: Some(Up::Hello(hello(&uplink.spool, &uplink.speaker).await)) };
+    let first = v1::AgentMessage { kind: Some(Up::Hello(hello(uplink).await)) };
     outbox.try_send(first).map_err(|_| StreamError::Closed)?;
     let mut request = tonic::Request::new(ReceiverStream::new(messages));
     if let Some(value) = connection.authorization {
@@ -180,7 +185,7 @@ enum Begun {
     NewEpoch,
 }
 
-async fn begin(spool: &SharedSpool, welcome: &v1::Welcome) -> Result<Begun, StreamError> {
+async fn begin(spool: &SharedSpool, welcome: &v1::Welcome, asking: Asking) -> Result<Begun, StreamError> {
     let mut spool = spool.lock().await;
     match session::open(welcome, &*spool) {
         Opening::After(seq) => {
@@ -196,6 +201,7 @@ async fn begin(spool: &SharedSpool, welcome: &v1::Welcome) -> Result<Begun, Stre
                 paused_until: None,
                 verdict_due: None,
                 leave_by: None,
+                asking,
             })))
         }
         Opening::NewEpoch { keep_after, reason } => {
@@ -248,6 +254,16 @@ struct Carrier {
     verdict_due: Option<Instant>,
     /// Nothing more is sent; the stream ends when all is answered, and at this time at the latest.
     leave_by: Option<Instant>,
+    asking: Asking,
+}
+
+/// What the collector asks of the agent on this stream.
+struct Asking {
+    configuration: Arc<RemoteConfiguration>,
+    /// Who asks.
+    issuer: Issuer,
+    /// What was in force at the welcome, until it is said.
+    report: Option<v1::ConfigurationReport>,
 }
 
 enum Progress {
@@ -266,6 +282,9 @@ impl Carrier {
         shutdown: &mut watch::Receiver<bool>,
     ) -> Result<End, StreamError> {
         send(outbox, Up::Heartbeat(heartbeat(spool).await)).await?;
+        if let Some(report) = self.asking.report.take() {
+            send(outbox, Up::ConfigurationReport(report)).await?;
+        }
         let mut heartbeat_due = Instant::now() + self.heartbeat_every;
         loop {
             if self.leave_by.is_some_and(|by| self.session.in_flight() == 0 || Instant::now() >= by) {
@@ -374,9 +393,15 @@ impl Carrier {
                 send(outbox, Up::ProbeReply(v1::ProbeReply { nonce: probe.nonce })).await?;
                 Ok(Progress::Continue)
             }
+            Some(Down::ConfigurationOffer(offer)) => {
+                let Asking { configuration, issuer, .. } = &self.asking;
+                if let Some(report) = configuration.take(&offer, issuer) {
+                    send(outbox, Up::ConfigurationReport(report)).await?;
+                }
+                Ok(Progress::Continue)
+            }
             // A second welcome or a kind from a newer collector changes nothing.
-            // An offer was not asked for: the hello said so.
-            Some(Down::Welcome(_) | Down::ConfigurationOffer(_)) | None => Ok(Progress::Continue),
+            Some(Down::Welcome(_)) | None => Ok(Progress::Continue),
         }
     }
 

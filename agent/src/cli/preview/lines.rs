@@ -46,7 +46,7 @@ pub(super) fn preview(config: &AgentConfig, name: &str, limit: usize) -> Result<
     if let Some(name) = &source.project {
         project.name.clone_from(name);
     }
-    let sum = lines(source, &project, &config.privacy, limit).map_err(Failure::failed)?;
+    let sum = lines(source, &project, &config.settings_at_rest().privacy, limit).map_err(Failure::failed)?;
     let Sum { lines, events, passed_over, wrong } = sum;
     say(&format!("{lines} lines: {events} events, {passed_over} passed over by `when`, {wrong} wrong"));
     Ok(ExitCode::SUCCESS)

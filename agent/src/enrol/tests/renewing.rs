@@ -19,6 +19,8 @@ use super::fake::{Fake, is_each_once, now, server, token};
 use crate::enrol::client::{About, FirstContact, enrol};
 use crate::enrol::renewal::{self, Situation};
 use crate::enrol::{Enrolment, Store};
+use crate::facts::Privacy;
+use crate::remote_configuration::{Own, RemoteConfiguration, Settings};
 use crate::spool::{Spool, SpoolConfig};
 use crate::uplink::{self, ServerConfig, SharedSpool, Speaker, Uplink, UplinkStatus};
 
@@ -59,12 +61,15 @@ impl Rig {
             7,
             stop.clone(),
         ));
+        let settings = Settings::own(Privacy::default(), Duration::from_secs(60));
+        let own = Own { settings, takes_offers: false, labels: Default::default() };
         let uplink = Uplink {
             server: server.clone(),
             spool: spool.clone(),
             speaker: Speaker { instance: Instance(7), host, user },
             status: status_sender,
             certificate: situation.clone(),
+            configuration: Arc::new(RemoteConfiguration::load(own, agent_id, folder.to_owned())),
             clock,
         };
         tokio::spawn(uplink::run(uplink, stop));

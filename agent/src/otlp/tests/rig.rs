@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use muster::batch::{self, BatchView};
@@ -24,6 +25,7 @@ use crate::otlp::origin::Origins;
 use crate::otlp::pseudonyms::Pseudonyms;
 use crate::otlp::{BUDGET_BYTES, OtlpCounters};
 use crate::project::Machine;
+use crate::remote_configuration::{Own, RemoteConfiguration, Settings};
 use crate::spool::{Spool, SpoolConfig};
 
 pub const NOON: WallTime = WallTime(1_771_588_800_000_000);
@@ -32,6 +34,7 @@ pub struct Rig {
     pub page: Arc<Page>,
     pub intake: SpoolIntake,
     pub counters: Arc<OtlpCounters>,
+    pub settings: watch::Sender<Arc<Settings>>,
 }
 
 /// A payload as it lies in the spool.
@@ -54,7 +57,7 @@ impl Rig {
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(NOON));
         let pseudonyms = Pseudonyms::load(&config.state_dir).expect("random numbers");
         let spool = Spool::open(config, clock.clone()).expect("opens");
-        let agent_id = spool.identity().agent_id;
+        let (agent_id, state_dir) = (spool.identity().agent_id, spool.state_dir().to_owned());
         let counters = Arc::new(OtlpCounters::default());
         let page = Arc::new(Page {
             local: Default::default(),
@@ -65,18 +68,20 @@ impl Rig {
             counters: Mutex::new(RuntimeCounters::default()),
             clock,
             otlp: Some(counters.clone()),
+            configuration: Arc::new(RemoteConfiguration::load(own(fields), agent_id, state_dir)),
         });
         let machine = Machine { user: "dana".to_owned(), host: "laptop".to_owned() };
+        let settings = watch::Sender::new(Arc::new(own(fields).settings));
         let intake = SpoolIntake::new(Inner {
             page: page.clone(),
             agent_id,
-            privacy: Privacy::including(fields.iter().copied()),
+            settings: settings.subscribe(),
             origins: Arc::new(Origins::new(machine, Some("shop".to_owned()))),
             pseudonyms,
             budget: Budget::new(BUDGET_BYTES),
             counters: counters.clone(),
         });
-        Self { page, intake, counters }
+        Self { page, intake, counters, settings }
     }
 
     pub async fn take(&self, signal: Signal, request: impl prost::Message) -> Result<Accepted, Refusal> {
@@ -89,6 +94,11 @@ impl Rig {
     pub async fn spooled(&self) -> Vec<Spooled> {
         spooled(&*self.page.spool.lock().await)
     }
+}
+
+fn own(fields: &[ContentField]) -> Own {
+    let settings = Settings::own(Privacy::including(fields.iter().copied()), Duration::from_secs(60));
+    Own { settings, takes_offers: false, labels: Default::default() }
 }
 
 /// Every payload in a spool.

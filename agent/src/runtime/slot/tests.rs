@@ -5,6 +5,7 @@ use muster::v1;
 use muster::v1::event::Kind;
 
 use super::*;
+use crate::facts::Privacy;
 use crate::sources::Processes;
 
 #[derive(Debug)]
@@ -86,7 +87,14 @@ fn project() -> ProjectContext {
 fn slot(panics: u32) -> Slot {
     let tool: &'static Counting = Box::leak(Box::new(Counting { panics_left: AtomicU32::new(panics) }));
     let tool: &'static &'static Counting = Box::leak(Box::new(tool));
-    Slot::new(tool, project(), ToolEnvironment::default(), None, at(0))
+    let mut slot = Slot::closed(tool, project(), ToolEnvironment::default(), None);
+    assert_eq!(
+        (slot.due(), slot.watched().len()),
+        (Monotonic(Duration::MAX), 0),
+        "closed until it is opened"
+    );
+    slot.open(at(0));
+    slot
 }
 
 fn at(seconds: u64) -> Monotonic {
@@ -101,7 +109,7 @@ fn moment(seconds: u64) -> Moment<'static> {
 fn run(slot: &mut Slot, seconds: u64) -> Result<Vec<u64>, Panicked> {
     let mut said = Vec::new();
     while slot.due() <= at(seconds) {
-        let Some(stepped) = slot.step(&moment(seconds), &Privacy::default())? else { continue };
+        let Some(stepped) = slot.step(&moment(seconds), Facts::new(Privacy::default()))? else { continue };
         let (facts, position, step) = stepped.into_parts();
         for event in &facts.builder().as_batch().events {
             if let Some(Kind::LinesRecorded(lines)) = &event.kind {
@@ -133,4 +141,20 @@ fn a_source_that_panics_goes_on_from_its_last_durable_position_after_a_pause() {
     slot.broke(at(1));
     assert_eq!(slot.due(), at(3), "the pause doubles");
     assert_eq!(run(&mut slot, 3), Ok(vec![2, 3]), "1 was spooled before the first panic");
+}
+
+#[test]
+fn a_closed_source_reads_nothing_and_goes_on_where_it_was_when_it_is_opened() {
+    let mut slot = slot(0);
+    let stepped = slot.step(&moment(0), Facts::new(Privacy::default())).expect("no panic").expect("said");
+    let (_, position, step) = stepped.into_parts();
+    slot.spooled(position, step, at(0));
+    let ended = slot.end(&moment(0), Facts::new(Privacy::default())).expect("open");
+    slot.close(Some(ended.into_parts().1));
+    slot.wake(at(1));
+    slot.wake_for_rescan(at(1));
+    assert_eq!(slot.due(), Monotonic(Duration::MAX));
+    assert!(slot.watched().is_empty() && slot.live_pids().is_empty());
+    slot.open(at(9));
+    assert_eq!(run(&mut slot, 9), Ok(vec![2, 3]), "1 was said before");
 }
