@@ -30,7 +30,7 @@ impl Driver {
     /// Blocks the thread until `request` is done.
     pub(super) fn run<T>(&self, request: impl Future<Output = T>) -> T {
         match self {
-            Self::Here => futures::executor::block_on(request),
+            Self::Here => futures_executor::block_on(request),
             Self::Theirs(handle) => handle.block_on(request),
             Self::Own(runtime) => {
                 runtime.as_ref().expect("only `drop` takes it, and has it alone").block_on(request)
