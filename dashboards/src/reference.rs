@@ -81,6 +81,14 @@ const MEANINGS: &[(&str, &str)] = &[
     ("muster_server_credentials_refused_total", "Credentials that were not accepted"),
     ("muster_server_reloads_total", "Changes of configuration, certificate and tokens while running"),
     (
+        "muster_server_configuration_offers_total",
+        "Configurations offered to agents ([remote configuration](remote-configuration.md))",
+    ),
+    (
+        "muster_server_configuration_answers_total",
+        "What agents said of the configuration that they are offered: `own`, `applied`, `rejected`, `invalid`",
+    ),
+    (
         "muster_quota_refusals_total",
         "Batches, OTLP requests and streams that a quota refused for a while ([limits](limits.md))",
     ),
@@ -106,6 +114,11 @@ const MEANINGS: &[(&str, &str)] = &[
     ("muster_server_snapshots_total", "Snapshots of the aggregate, by result"),
     ("muster_server_series", "Series of the aggregate"),
     ("muster_server_agents", "Agents that are known, by whether they have a stream"),
+    (
+        "muster_server_agent_configurations",
+        "Connected agents by what became of the configuration that they are offered: `not_taken`, `pending`, `own`, \
+         `applied`, `rejected`",
+    ),
     ("muster_server_ack", "Seconds from a batch's arrival to its durable acknowledgement"),
     ("muster_otlp_requests_total", "OTLP requests to the collector by what became of them"),
     (

@@ -7,6 +7,7 @@ mod audit;
 mod authority;
 mod check_config;
 mod collector;
+mod configuration;
 mod dashboards;
 mod destination;
 mod health;

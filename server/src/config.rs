@@ -11,6 +11,7 @@ mod keys;
 mod limits;
 mod own_door;
 mod raw;
+pub mod remote;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +27,7 @@ use destination::Destination;
 pub use history::{BucketSettings, HistorySettings, PlaceSettings, PlaceSettingsError};
 pub use limits::{Fleet, Limits, Rates, TeamLimits};
 pub(crate) use own_door::refuse_own_doors;
+use remote::RemoteConfiguration;
 
 /// Where agents connect unless told otherwise (the port of OTLP/gRPC, which is served there as well).
 pub const GRPC_LISTEN_DEFAULT: &str = "127.0.0.1:4317";
@@ -64,6 +66,8 @@ pub struct Config {
     pub history: HistorySettings,
     /// Where telemetry is forwarded to.
     pub destinations: Vec<Destination>,
+    /// What is asked of agents that let it; the first entry that takes an agent is its configuration.
+    pub remote_configuration: Vec<RemoteConfiguration>,
     /// Sections that other parts of the program own, as they stand in the file.
     pub others: OtherSections,
 }
@@ -155,6 +159,16 @@ pub enum ConfigError {
     #[error("destination {name:?}: {setting} {problem}")]
     Destination {
         /// The destination.
+        name: String,
+        /// The key.
+        setting: &'static str,
+        /// What is wrong with it and what to do.
+        problem: String,
+    },
+    /// A key of an entry of `[[remote_configuration]]`, or what it says.
+    #[error("remote_configuration {name:?}: {setting} {problem}")]
+    RemoteConfiguration {
+        /// The entry.
         name: String,
         /// The key.
         setting: &'static str,

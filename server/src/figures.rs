@@ -188,6 +188,19 @@ label! {
     }
 }
 label! {
+    /// What an agent says of its configuration.
+    ConfigurationAnswer {
+        /// Its own file alone is in force.
+        Own = "own",
+        /// An offer is in force.
+        Applied = "applied",
+        /// It refused an offer.
+        Rejected = "rejected",
+        /// What it says cannot be understood.
+        Invalid = "invalid",
+    }
+}
+label! {
     /// Why a journal record was passed over by a reader.
     PassedOver {
         /// Its bytes are no batch.
@@ -356,6 +369,10 @@ pub struct Figures {
     pub snapshots_failed: Count,
     /// Changes of configuration.
     pub reloads: Counts<Reload>,
+    /// Configurations offered to agents.
+    pub configurations_offered: Count,
+    /// What agents said of their configuration.
+    pub configuration_answers: Counts<ConfigurationAnswer>,
     /// Lines written to the audit log.
     pub audit_lines: Count,
     /// Entries that are not in the audit log.
@@ -402,6 +419,8 @@ impl Figures {
             snapshots_written: Count::default(),
             snapshots_failed: Count::default(),
             reloads: Counts::default(),
+            configurations_offered: Count::default(),
+            configuration_answers: Counts::default(),
             audit_lines: Count::default(),
             audit_dropped: Counts::default(),
             otlp: OtlpFigures::default(),

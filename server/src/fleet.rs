@@ -4,6 +4,7 @@
 //! function of the journal's prefix. What agents say of themselves (host, clock, spool) lives in memory and in the
 //! snapshot; it is told with the time at which it was heard. Everything is bounded; the oldest goes.
 
+mod configuration;
 mod fold;
 mod rows;
 #[cfg(test)]
@@ -18,6 +19,9 @@ use muster::v1;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
+use crate::remote_configuration::{Labels, Offer, Report};
+
+pub use configuration::{Configuration, ConfigurationState};
 pub use rows::{Agent, Cursor, Page, Run, Session, Source};
 
 /// Agents that are remembered: those of the largest fleet and their predecessors.
@@ -114,6 +118,28 @@ impl Fleet {
         agent.epoch = key.epoch.get();
         agent.instance = hello.instance;
         agent.last_seq = hello.last_seq;
+        agent.labels = Labels::said(&hello.labels).as_map().clone();
+        agent.configuration.hello(hello.takes_configuration);
+    }
+
+    /// A configuration is sent to an agent.
+    pub fn offered(&self, key: &StreamKey, offer: &Offer) {
+        self.state.lock().agent(key).configuration.offered(offer);
+    }
+
+    /// An agent said what became of its configuration.
+    pub fn reported(&self, key: &StreamKey, report: &Report, now: WallTime) {
+        self.state.lock().agent(key).configuration.reported(report, now);
+    }
+
+    /// How many connected agents are in each state of their configuration.
+    pub fn configuration_counts(&self) -> [(ConfigurationState, usize); ConfigurationState::ALL.len()] {
+        let state = self.state.lock();
+        let mut counts = ConfigurationState::ALL.map(|state| (state, 0));
+        for agent in state.agents.values().filter(|agent| agent.connected) {
+            counts[agent.configuration.state as usize].1 += 1;
+        }
+        counts
     }
 
     /// An agent's stream ended. Does nothing when another stream of it began meanwhile.

@@ -19,9 +19,11 @@
 //! | the same agent again, another process | the old stream is probed; if it lives, the new one is FENCED |
 //! | a batch that can never be right | REJECTED |
 //! | journal full, disk full, a quota of team or agent used up | Throttle |
+//! | a report about a configuration that cannot be understood | counted and passed over |
 //! | journal poisoned | UNAVAILABLE, and the collector stops |
 
 mod admission;
+mod configuration;
 pub mod connection;
 mod hello;
 mod in_flight;
@@ -52,6 +54,7 @@ use crate::authority::PeerCertificate;
 use crate::credentials::{Credentials, Presented};
 use crate::figures::{Figures, StreamEnd};
 use crate::quota::{Quotas, Wanted};
+use crate::remote_configuration::Offers;
 
 /// Messages between a session and its connection: a window of verdicts and a few others.
 const OUTBOX_MESSAGES: usize = muster::limits::BATCHES_IN_FLIGHT_MAX as usize + 16;
@@ -74,6 +77,8 @@ pub struct Shared {
     pub quotas: Arc<Quotas>,
     /// Which agents speak.
     pub registry: Arc<Registry>,
+    /// What is offered to agents that take a configuration.
+    pub offers: watch::Receiver<Arc<Offers>>,
     /// Where is noted that they are there, and what they say of themselves.
     pub view: Arc<View>,
     /// Counters.

@@ -23,6 +23,7 @@ pub mod otlp_door;
 pub mod quota;
 pub mod readiness;
 mod record_file;
+pub mod remote_configuration;
 pub mod serve;
 pub mod stop;
 pub mod telemetry;

@@ -39,6 +39,7 @@ use crate::history::{HistoryError, HistoryKeeping};
 use crate::ingest::Admission;
 use crate::quota::Quotas;
 use crate::readiness::Pulse;
+use crate::remote_configuration::Board;
 use crate::stop::stopped;
 use crate::telemetry::TelemetryError;
 use crate::tls::{Certificate, TlsError};
@@ -83,6 +84,7 @@ struct Adjustable {
     admission: Arc<Admission>,
     quotas: Arc<Quotas>,
     certificate: Option<Arc<Certificate>>,
+    board: Arc<Board>,
 }
 
 /// Why the collector does not start.

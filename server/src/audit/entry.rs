@@ -42,6 +42,10 @@ pub enum What {
     ConfigurationApplied,
     /// A changed configuration is not valid, the old one stays.
     ConfigurationRefused,
+    /// Agents are offered other configurations than before.
+    RemoteConfigurationChanged,
+    /// An agent does not take the configuration that it was offered.
+    RemoteConfigurationRejected,
     /// Rows of the history go out.
     ExportBegun,
     /// All of them have, or the reader has gone, or it failed.
@@ -104,6 +108,8 @@ impl What {
             Self::IdentityRefused => "identity_refused",
             Self::ConfigurationApplied => "configuration_applied",
             Self::ConfigurationRefused => "configuration_refused",
+            Self::RemoteConfigurationChanged => "remote_configuration_changed",
+            Self::RemoteConfigurationRejected => "remote_configuration_rejected",
             Self::ExportBegun => "export_begun",
             Self::ExportEnded => "export_ended",
             Self::HistoryRead => "history_read",
@@ -119,6 +125,7 @@ impl What {
                 | Self::CredentialRefused
                 | Self::IdentityRefused
                 | Self::ConfigurationRefused
+                | Self::RemoteConfigurationRejected
         )
     }
 }

@@ -1,22 +1,35 @@
 //! `muster agents list|show|revoke|rename`: the agents that have certificates.
 //!
 //! Works on the data folder; a running collector sees a change within a second, and ends what a revoked agent has open.
+//! What an agent's configuration is (docs/remote-configuration.md) only the running collector knows: it is asked, and
+//! nothing is said of it where it does not answer.
 
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
+use std::time::Duration;
 
 use muster::clock::{Clock, SystemClock, WallTime};
 use muster::ids::Team;
 use serde_json::{Value, json};
 
+use super::collector::{Collector, CollectorArguments};
 use super::own::OwnArguments;
-use super::{Failure, audited, print, time};
+use super::{Failure, audited, configuration, print, status, time};
 use crate::agents::{AGENT_TEXT_BYTES_MAX, AgentFile, AgentRecord};
 use crate::audit::{Entry, What, Who};
+use crate::config::Config;
 
 /// A name this much alike is worth naming (Jaro-Winkler, 0 to 1).
 const LIKENESS_MIN: f64 = 0.75;
 /// The shortest beginning of an id that stands for it.
 const ID_DIGITS_MIN: usize = 4;
+
+/// A collector that was not named and does not answer at once is done without.
+const ASK_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The row of an agent that was never heard.
+static UNHEARD: Value = Value::Null;
 
 /// Arguments of `muster agents`.
 #[derive(Debug, clap::Args)]
@@ -34,12 +47,16 @@ pub(super) struct Arguments {
 enum Command {
     /// List the agents that have enrolled.
     List {
+        #[command(flatten)]
+        collector: CollectorArguments,
         /// As JSON.
         #[arg(long)]
         json: bool,
     },
     /// Show all that is known of an agent.
     Show {
+        #[command(flatten)]
+        collector: CollectorArguments,
         /// Its name, or its id or the beginning of that.
         agent: String,
         /// As JSON.
@@ -61,20 +78,27 @@ enum Command {
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
-    let data_dir = arguments.own.load()?.data_dir;
+    let config = arguments.own.load()?;
+    let data_dir = config.data_dir.clone();
     let now = SystemClock::new().wall();
     let mut records = AgentFile::list(&data_dir).map_err(Failure::other)?;
     records.retain(|record| arguments.team.as_ref().is_none_or(|team| record.team == *team));
     match arguments.command {
-        Command::List { json } => print(&if json {
-            let rows: Vec<_> = records.iter().map(|record| as_json(record, now)).collect();
-            format!("{}\n", Value::from(rows))
-        } else {
-            as_table(&records, now)
-        }),
-        Command::Show { agent, json } => {
+        Command::List { collector, json } => {
+            let heard = Heard::ask(&config, collector)?;
+            print(&if json {
+                let rows: Vec<_> =
+                    records.iter().map(|record| as_json(record, heard.of(record), now)).collect();
+                format!("{}\n", Value::from(rows))
+            } else {
+                as_table(&records, &heard, now)
+            })
+        }
+        Command::Show { collector, agent, json } => {
             let record = find(&records, &agent)?;
-            print(&if json { format!("{}\n", as_json(record, now)) } else { as_words(record, now) })
+            let heard = Heard::ask(&config, collector)?;
+            let value = as_json(record, heard.of(record), now);
+            print(&if json { format!("{value}\n") } else { as_words(&value) })
         }
         Command::Revoke { agent } => revoke(&data_dir, find(&records, &agent)?, now),
         Command::Rename { agent, name } => rename(&data_dir, find(&records, &agent)?, &name),
@@ -141,7 +165,55 @@ fn not_found(records: &[AgentRecord], asked: &str) -> String {
     }
 }
 
-fn as_json(record: &AgentRecord, now: WallTime) -> Value {
+/// What a running collector knows of agents besides their records: their rows in `/api/v1/agents` by team and id.
+struct Heard(Option<HashMap<(String, String), Value>>);
+
+impl Heard {
+    /// Asks the collector that was named, which must answer, or the one of the configuration, which need not.
+    fn ask(config: &Config, mut arguments: CollectorArguments) -> Result<Self, Failure> {
+        let is_named = arguments.server.is_some();
+        if !is_named {
+            let Some(pages) = pages(config) else { return Ok(Self(None)) };
+            arguments.server = Some(pages);
+        }
+        let asked = Collector::new(&arguments).and_then(|collector| {
+            let collector = if is_named { collector } else { collector.within(ASK_TIMEOUT) };
+            status::rows(&collector, "agents")
+        });
+        let rows = match asked {
+            Ok(rows) => rows,
+            Err(failure) if is_named => return Err(failure),
+            Err(_) => return Ok(Self(None)),
+        };
+        let text = |row: &Value, key: &str| row[key].as_str().unwrap_or_default().to_owned();
+        let by_name = rows.into_iter().map(|row| ((text(&row, "team"), text(&row, "agent")), row));
+        Ok(Self(Some(by_name.collect())))
+    }
+
+    /// The agent's row; null when the collector did not answer or never heard it.
+    fn of(&self, record: &AgentRecord) -> &Value {
+        let name = (record.team.to_string(), record.id.to_string());
+        self.0.as_ref().and_then(|rows| rows.get(&name)).unwrap_or(&UNHEARD)
+    }
+}
+
+/// Where the configuration has the pages, as seen from this machine; `None` when only the process knows.
+fn pages(config: &Config) -> Option<String> {
+    let listen = config.http_listen;
+    if listen.port() == 0 {
+        return None;
+    }
+    let ip = match listen.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    // Pages on loopback stay plain.
+    let is_tls = config.tls.is_some() && !listen.ip().is_loopback();
+    Some(format!("{}://{}", if is_tls { "https" } else { "http" }, SocketAddr::new(ip, listen.port())))
+}
+
+fn as_json(record: &AgentRecord, heard: &Value, now: WallTime) -> Value {
     json!({
         "id": record.id,
         "team": record.team,
@@ -157,30 +229,39 @@ fn as_json(record: &AgentRecord, now: WallTime) -> Value {
         "not_after": time(record.not_after_us),
         "renewed": record.renewed_us.map(time),
         "revoked": record.revoked_us.map(time),
+        "labels": heard["labels"],
+        "configuration": heard["configuration"],
     })
 }
 
-fn as_table(records: &[AgentRecord], now: WallTime) -> String {
+fn as_table(records: &[AgentRecord], heard: &Heard, now: WallTime) -> String {
     let mut table = comfy_table::Table::new();
-    let header = ["ID", "TEAM", "NAME", "USER", "HOST", "STATE", "ENROLLED", "CERTIFICATE ENDS"];
+    let mut header = vec!["ID", "TEAM", "NAME", "USER", "HOST", "STATE", "ENROLLED", "CERTIFICATE ENDS"];
+    let has_configurations = heard.0.is_some();
+    if has_configurations {
+        header.push("CONFIGURATION");
+    }
     table.load_style(comfy_table::presets::NOTHING).set_header(header);
     for record in records {
-        table.add_row([
-            &record.id.to_string(),
-            record.team.as_str(),
-            &record.name,
-            &record.user,
-            &record.host,
-            record.state(now),
-            &time(record.enrolled_us),
-            &time(record.not_after_us),
-        ]);
+        let mut row = vec![
+            record.id.to_string(),
+            record.team.to_string(),
+            record.name.clone(),
+            record.user.clone(),
+            record.host.clone(),
+            record.state(now).to_owned(),
+            time(record.enrolled_us),
+            time(record.not_after_us),
+        ];
+        if has_configurations {
+            row.push(configuration::summary(heard.of(record)));
+        }
+        table.add_row(row);
     }
     format!("{}\n", table.trim_fmt())
 }
 
-fn as_words(record: &AgentRecord, now: WallTime) -> String {
-    let value = as_json(record, now);
+fn as_words(value: &Value) -> String {
     let fields = [
         "id",
         "team",
@@ -199,9 +280,21 @@ fn as_words(record: &AgentRecord, now: WallTime) -> String {
     ];
     let line = |field: &str| {
         let text = value[field].as_str().filter(|text| !text.is_empty()).unwrap_or("-");
-        format!("{field:10} {text}\n")
+        format!("{field:13} {text}\n")
     };
-    fields.iter().map(|field| line(field)).collect()
+    let known: String = fields.iter().map(|field| line(field)).collect();
+    if value["configuration"].is_null() {
+        return known;
+    }
+    let problem = configuration::problem(value).map(|problem| format!("{:13} {problem}\n", "problem"));
+    let (labels, summary) = (configuration::labels(value), configuration::summary(value));
+    let labels = if labels.is_empty() { "-" } else { &labels };
+    format!(
+        "{known}{:13} {labels}\n{:13} {summary}\n{}",
+        "labels",
+        "configuration",
+        problem.unwrap_or_default()
+    )
 }
 
 #[cfg(test)]

@@ -12,8 +12,10 @@ use muster::settings;
 
 use super::{Failure, print};
 use crate::config::destination::Credential;
+use crate::config::remote::never_chosen;
 use crate::config::{Config, ConfigError, Overrides};
 use crate::forward::probe;
+use crate::remote_configuration::Offer;
 
 /// Arguments of `muster check-config`.
 #[derive(Debug, clap::Args)]
@@ -39,10 +41,31 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
             .map_err(|error| Failure::Config(ConfigError::Agent(error)))?;
     }
     warn_of_credentials(&config)?;
+    warn_of_entries_never_chosen(&config)?;
     if arguments.probe {
         return probe(&config, arguments.json);
     }
-    print(&format!("{} is valid\n", path.display()))
+    print(&format!("{} is valid\n{}", path.display(), offered(&config)))
+}
+
+/// What agents would be offered, by the hashes that `muster status` shows.
+fn offered(config: &Config) -> String {
+    let line = |offer: Offer| match offer.hash {
+        Some(hash) => format!("remote configuration {:?}: {hash}\n", offer.name),
+        None => format!("remote configuration {:?}: asks nothing\n", offer.name),
+    };
+    config.remote_configuration.iter().map(|entry| line(Offer::of(entry))).collect()
+}
+
+/// The file is valid with them: they may be what is left of a change that is under way.
+fn warn_of_entries_never_chosen(config: &Config) -> Result<(), Failure> {
+    for (entry, before) in never_chosen(&config.remote_configuration) {
+        let warning = format!(
+            "warning: remote configuration {entry:?}: no agent can have it: {before:?} before it takes all of them\n"
+        );
+        io::stderr().lock().write_all(warning.as_bytes()).map_err(Failure::other)?;
+    }
+    Ok(())
 }
 
 /// A variable may be set for the collector and not here, so that this is no fault of the file.

@@ -65,6 +65,7 @@ pub(super) struct Collector {
     connection: Connection,
     client: HttpClient,
     runtime: Runtime,
+    page_timeout: Duration,
 }
 
 impl Connection {
@@ -116,7 +117,12 @@ impl Collector {
     pub(super) fn new(arguments: &CollectorArguments) -> Result<Self, Failure> {
         let connection = Connection::new(arguments)?;
         let runtime = Builder::new_current_thread().enable_all().build().map_err(Failure::other)?;
-        Ok(Self { client: connection.client(), connection, runtime })
+        Ok(Self { client: connection.client(), connection, runtime, page_timeout: PAGE_TIMEOUT })
+    }
+
+    /// The same with less patience: for what a command can do without.
+    pub(super) fn within(self, page_timeout: Duration) -> Self {
+        Self { page_timeout, ..self }
     }
 
     /// Where it is.
@@ -156,9 +162,10 @@ impl Collector {
                 body.map_err(|error| Failure::Other(format!("{} stopped answering: {error}", self.base())))?;
             Ok((head.status, String::from_utf8_lossy(&body.to_bytes()).into_owned()))
         };
-        let answered = self.runtime.block_on(async { timeout(PAGE_TIMEOUT, exchange).await });
+        let within = self.page_timeout;
+        let answered = self.runtime.block_on(async { timeout(within, exchange).await });
         answered.unwrap_or_else(|_| {
-            Err(Failure::Other(format!("no answer from {} within {PAGE_TIMEOUT:?}", self.base())))
+            Err(Failure::Other(format!("no answer from {} within {within:?}", self.base())))
         })
     }
 

@@ -5,7 +5,7 @@ use muster::clock::{Clock, SystemClock};
 use serde_json::Value;
 
 use super::collector::{Collector, CollectorArguments};
-use super::{Failure, print};
+use super::{Failure, configuration, print};
 
 /// Arguments of `muster status`.
 #[derive(Debug, clap::Args)]
@@ -48,7 +48,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             agent["heard_us"].as_u64().map_or(0, |heard_us| now_us.saturating_sub(heard_us) / 1_000_000);
         agent["heard"] = format!("{heard} s ago").into();
     }
-    text += &table(&agents, &["team", "user", "host", "connected", "heard", "lag_events", "version"]);
+    text += &agent_table(agents);
     let live: Vec<Value> =
         sessions.into_iter().filter(|s| s["status"] == "running" || s["status"] == "paused").collect();
     text += &format!("{}\n", counted(live.len(), "live session"));
@@ -60,6 +60,25 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     history.iter().for_each(|history| text += &history_line(history));
     print(&text)
+}
+
+/// The agents; their configurations where one of them takes any, and what is wrong with those.
+fn agent_table(mut agents: Vec<Value>) -> String {
+    let mut columns = vec!["team", "user", "host", "connected", "heard", "lag_events", "version"];
+    if agents.iter().any(|agent| configuration::summary(agent) != "-") {
+        columns.push("configuration");
+    }
+    let told = |agent: &Value| {
+        let problem = configuration::problem(agent)?;
+        let text = |key: &str| agent[key].as_str().unwrap_or_default();
+        let (user, host, summary) = (text("user"), text("host"), configuration::summary(agent));
+        Some(format!("  {user} at {host}: {summary}: {problem}\n"))
+    };
+    let problems: Vec<_> = agents.iter().filter_map(told).take(ROWS_SHOWN_MAX).collect();
+    for agent in &mut agents {
+        agent["configuration"] = configuration::summary(agent).into();
+    }
+    table(&agents, &columns) + &problems.concat()
 }
 
 /// One line: where, how much, what is not in files yet, what is wrong.
@@ -115,7 +134,7 @@ fn tell(destination: &mut Value) {
 }
 
 /// All rows of a list, page by page.
-fn rows(collector: &Collector, list: &str) -> Result<Vec<Value>, Failure> {
+pub(super) fn rows(collector: &Collector, list: &str) -> Result<Vec<Value>, Failure> {
     let (mut rows, mut after) = (Vec::new(), String::new());
     loop {
         let path = format!("/api/v1/{list}?limit=1000{after}");

@@ -6,9 +6,10 @@ use super::ConfigError;
 use super::authority::{AUTHORITY_KEYS as AUTHORITY, TLS_KEYS as TLS};
 use super::destination::{FILTER_KEYS as DESTINATION_FILTER, KEYS as DESTINATION};
 use super::history::KEYS as HISTORY;
+use super::remote::{self, KEYS as REMOTE};
 
 /// Keys of the file's top level; the sections of others are checked by their owners.
-const SECTIONS: [&str; 4] = ["server", "agent", "history", "destination"];
+const SECTIONS: [&str; 5] = ["server", "agent", "history", "destination", "remote_configuration"];
 
 const SERVER: [&str; 11] = [
     "grpc_listen",
@@ -50,7 +51,7 @@ const JOURNAL: [&str; 5] =
 
 /// Refuses the first key that nobody reads. Text that is no TOML passes: serde reports it with its place.
 pub(super) fn check(text: &str) -> Result<(), ConfigError> {
-    let sections: [(&[&str], &[&str]); 9] = [
+    let sections: [(&[&str], &[&str]); 14] = [
         (&[], &SECTIONS),
         (&["server"], &SERVER),
         (&["server", "tls"], &TLS),
@@ -60,6 +61,11 @@ pub(super) fn check(text: &str) -> Result<(), ConfigError> {
         (&["history"], &HISTORY),
         (&["destination"], &DESTINATION),
         (&["destination", "filter"], &DESTINATION_FILTER),
+        (&["remote_configuration"], &REMOTE),
+        (&["remote_configuration", "sampling"], &remote::SAMPLED),
+        (&["remote_configuration", "privacy"], &remote::PRIVACY_KEYS),
+        (&["remote_configuration", "intervals"], &remote::INTERVAL_KEYS),
+        (&["remote_configuration", "sources"], &remote::SOURCES_KEYS),
     ];
     let unknown = sections.into_iter().find_map(|(section, known)| first_unknown_key(text, section, known));
     unknown.map_or(Ok(()), |key| Err(ConfigError::UnknownKey(key)))

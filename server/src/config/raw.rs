@@ -10,6 +10,7 @@ use super::authority::{RawAuthority, RawTls};
 use super::destination;
 use super::history::RawHistory;
 use super::limits::RawLimits;
+use super::remote::{self, RawRemoteConfiguration};
 use super::{
     Config, ConfigError, GRPC_LISTEN_DEFAULT, HTTP_LISTEN_DEFAULT, JournalSettings, OTLP_HTTP_LISTEN_DEFAULT,
     OtherSections, Overrides,
@@ -38,6 +39,8 @@ pub(super) struct File {
     #[serde(default)]
     history: RawHistory,
     destination: Option<toml::Value>,
+    #[serde(default)]
+    remote_configuration: Vec<RawRemoteConfiguration>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
@@ -95,6 +98,7 @@ impl File {
             history: self.history.validate(&data_dir)?,
             data_dir,
             destinations: destination::validate(self.destination.as_ref())?,
+            remote_configuration: remote::validate(self.remote_configuration)?,
             others: OtherSections { agent: self.agent },
         })
     }

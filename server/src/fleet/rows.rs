@@ -1,11 +1,12 @@
 //! The rows of `/api/v1`, as they are saved and as they are told.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use muster::ids::{AgentId, StreamKey, Team};
 use serde::{Deserialize, Serialize};
 
-use super::{Selection, SessionKey};
+use super::{Configuration, Selection, SessionKey};
 
 /// An agent. Times are microseconds since the epoch; 0 is never.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,6 +56,12 @@ pub struct Agent {
     pub dropped: Vec<(String, u64)>,
     /// Its resident memory.
     pub memory_bytes: u64,
+    /// What its file calls it.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// What became of the configuration that it is offered.
+    #[serde(default)]
+    pub configuration: Configuration,
 }
 
 /// Who and where.
@@ -195,6 +202,8 @@ impl Agent {
             lag_events: 0,
             dropped: Vec::new(),
             memory_bytes: 0,
+            labels: BTreeMap::new(),
+            configuration: Configuration::default(),
         }
     }
 }

@@ -19,6 +19,7 @@ use tonic::{Status, Streaming};
 
 use super::Shared;
 use super::admission::{Full, Place};
+use super::configuration::Configuration;
 use super::session::{self, Outbox, Session};
 use crate::audit::{Entry, What, Who};
 use crate::credentials::Caller;
@@ -105,7 +106,9 @@ pub(super) async fn begin(
         return;
     }
     shared.view.fleet.connected(&key, peer, &hello, shared.clock.wall());
-    let is_current = Session::new(shared.clone(), caller, key.clone(), claim, inbound, outbox).run().await;
+    let configuration = Configuration::of(&shared, &key, peer.ip(), &hello);
+    let session = Session::new(shared.clone(), caller, key.clone(), claim, inbound, outbox, configuration);
+    let is_current = session.run().await;
     shared.view.fleet.disconnected(&key, Instance(hello.instance), shared.clock.wall(), is_current);
     tracing::info!(team = %key.team, agent = %key.agent, %peer, "agent disconnected");
 }

@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tonic::{Code, Status, Streaming};
 
 use super::Shared;
+use super::configuration::{self, Configuration};
 use super::hello::fenced;
 use super::in_flight::{Answer, Fate, InFlight, Taken};
 use super::judge::{Judgement, judge};
@@ -69,6 +70,8 @@ pub(super) struct Session {
     probes: Vec<oneshot::Sender<()>>,
     nonce: u64,
     silent_at: Instant,
+    /// `None`: the agent takes none.
+    configuration: Option<Configuration>,
 }
 
 /// Whether the session goes on.
@@ -103,6 +106,7 @@ impl Session {
         claim: Claim,
         inbound: Streaming<v1::AgentMessage>,
         outbox: Outbox,
+        configuration: Option<Configuration>,
     ) -> Self {
         Self {
             shared,
@@ -117,6 +121,7 @@ impl Session {
             probes: Vec::new(),
             nonce: 0,
             silent_at: Instant::now() + SILENCE_MAX,
+            configuration,
         }
     }
 
@@ -137,6 +142,7 @@ impl Session {
         let mut credentials = shared.credentials.changes();
         // A change between the credential's check and this line woke nobody.
         self.check_credential()?;
+        self.offer().await?;
         loop {
             // The window is the agent's: what is beyond it stays in the connection's buffers.
             let may_read = self.in_flight.has_room();
@@ -149,6 +155,7 @@ impl Session {
                         self.check_credential()?;
                     }
                 }
+                () = configuration::changed(&mut self.configuration) => self.offer().await?,
                 () = crate::stop::stopped(&mut stop) => return Err(End::Stop),
                 () = self.outbox.closed() => return Err(End::Peer),
                 () = sleep_until(self.silent_at) => {
@@ -197,9 +204,24 @@ impl Session {
             Some(Up::Hello(_)) => {
                 Err(End::Us(StreamEnd::Protocol, Status::invalid_argument("a second Hello on one stream")))
             }
-            // Nothing was offered; or a kind from a newer agent.
-            Some(Up::ConfigurationReport(_)) | None => Ok(()),
+            Some(Up::ConfigurationReport(report)) => {
+                // Who takes none was offered none, and has nothing to say about it.
+                if let Some(configuration) = &self.configuration {
+                    configuration.take(&self.shared, &self.key, &report);
+                }
+                Ok(())
+            }
+            // A kind from a newer agent.
+            None => Ok(()),
         }
+    }
+
+    /// Sends the agent its configuration, if it was not the last that was sent.
+    async fn offer(&mut self) -> Flow {
+        let Some(offer) = self.configuration.as_mut().and_then(Configuration::due) else { return Ok(()) };
+        self.shared.figures.configurations_offered.add(1);
+        self.shared.view.fleet.offered(&self.key, &offer);
+        Ok(self.outbox.send(Down::ConfigurationOffer(offer.message())).await?)
     }
 
     /// Judges a batch and hands it to the log.

@@ -105,6 +105,7 @@ async fn welcomed() -> Bench {
         quotas: quotas.clone(),
         admission: Admission::new(&crate::config::Limits::default()),
         registry: Registry::new(),
+        offers: watch::channel(Arc::default()).1,
         view: View::detached(),
         figures: figures.clone(),
         clock,

@@ -31,6 +31,7 @@ use crate::ingest::connection::{self, Routes};
 use crate::ingest::{Admission, Ingest, Registry, Shared};
 use crate::otlp_door::{self, OtlpDoor, OtlpIntake};
 use crate::quota::Quotas;
+use crate::remote_configuration::Board;
 use crate::telemetry::{self, Observed, Telemetry};
 use crate::tls::Certificate;
 
@@ -84,7 +85,8 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
     let destinations = config.destinations.clone();
     let forwarding = blocking(move || Ok(Forwarding::start(&destinations, &forwarded)?)).await?;
     let history = HistoryKeeping::start(&config.history, &journal, &log, clock.clone())?;
-    let adjustable = adjustable(&config, certificate, clock.clone());
+    let board = Board::open(&config.data_dir, &config.remote_configuration, audit.clone());
+    let adjustable = adjustable(&config, certificate, board, clock.clone());
     let observed = Observed {
         figures: figures.clone(),
         journal: journal.clone(),
@@ -115,6 +117,7 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
         admission: adjustable.admission.clone(),
         quotas: adjustable.quotas.clone(),
         registry: Registry::new(),
+        offers: adjustable.board.watch(),
         view: folding.view.clone(),
         figures: figures.clone(),
         clock: clock.clone(),
@@ -304,7 +307,12 @@ async fn open_certificate(
     certificate.await.map(Some)
 }
 
-fn adjustable(config: &Config, certificate: Option<Arc<Certificate>>, clock: Arc<dyn Clock>) -> Adjustable {
+fn adjustable(
+    config: &Config,
+    certificate: Option<Arc<Certificate>>,
+    board: Arc<Board>,
+    clock: Arc<dyn Clock>,
+) -> Adjustable {
     let limits = &config.limits;
     let (grpc_max, otlp_max) = connections_max(limits);
     Adjustable {
@@ -316,6 +324,7 @@ fn adjustable(config: &Config, certificate: Option<Arc<Certificate>>, clock: Arc
         admission: Admission::new(limits),
         quotas: Quotas::new(limits, clock),
         certificate,
+        board,
     }
 }
 

@@ -33,6 +33,7 @@ pub(super) fn apply(server: &mut Server, config: Config) -> Result<ReloadReport,
     adjustable.per_ip.set_max(limits.connections_per_ip_max);
     adjustable.admission.set_max(limits);
     adjustable.quotas.set(limits);
+    adjustable.board.set(&config.remote_configuration);
     let report = ReloadReport { restart_needed: restart_needed(&server.config, &config) };
     server.figures.reloads.add(Reload::ConfigApplied, 1);
     let restart_needed =
@@ -50,6 +51,7 @@ pub(super) fn apply(server: &mut Server, config: Config) -> Result<ReloadReport,
         ..config.limits
     };
     server.config.log = config.log;
+    server.config.remote_configuration = config.remote_configuration;
     Ok(report)
 }
 

@@ -83,6 +83,13 @@ fn streams(meter: &Meter, figures: &Arc<Figures>) {
     let help = "Changes of configuration, certificate and tokens while running";
     labelled(meter, "muster_server_reloads", help, "result", counts(figures, |f| &f.reloads));
     let f = figures.clone();
+    let help = "Configurations offered to agents";
+    counter(meter, "muster_server_configuration_offers", help, move || f.configurations_offered.value());
+    let help = "What agents said of the configuration that they are offered";
+    labelled(meter, "muster_server_configuration_answers", help, "answer", {
+        counts(figures, |f| &f.configuration_answers)
+    });
+    let f = figures.clone();
     counter(meter, "muster_audit_lines", "Lines written to the audit log", move || f.audit_lines.value());
     let help = "Entries that could not be written to the audit log";
     labelled(meter, "muster_audit_dropped", help, "reason", counts(figures, |f| &f.audit_dropped));
@@ -147,6 +154,12 @@ fn aggregate(meter: &Meter, observed: &Observed) {
     labelled_gauge(meter, "muster_server_agents", help, "state", move || {
         let (connected, known) = view.fleet.agent_counts();
         vec![("connected", connected as i64), ("away", (known - connected) as i64)]
+    });
+    let view = observed.view.clone();
+    let help = "Connected agents by what became of the configuration that they are offered";
+    labelled_gauge(meter, "muster_server_agent_configurations", help, "state", move || {
+        let counts = view.fleet.configuration_counts();
+        counts.map(|(state, agents)| (state.name(), agents as i64)).to_vec()
     });
 }
 

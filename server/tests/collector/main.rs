@@ -7,6 +7,7 @@ mod ingest;
 mod otlp;
 mod pages;
 mod process;
+mod remote_configuration;
 mod roles;
 mod security;
 mod support;

@@ -19,23 +19,23 @@ fn muster() -> Command {
     command
 }
 
-fn output(arguments: &[&str]) -> Output {
+pub fn output(arguments: &[&str]) -> Output {
     muster().args(arguments).output().expect("runs")
 }
 
-fn text(bytes: &[u8]) -> String {
+pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// A collector in a process of its own, killed when dropped.
-struct Process {
+pub struct Process {
     child: Child,
-    grpc: SocketAddr,
-    http: SocketAddr,
+    pub grpc: SocketAddr,
+    pub http: SocketAddr,
 }
 
 impl Process {
-    fn start(config: &Path) -> Self {
+    pub fn start(config: &Path) -> Self {
         let mut command = muster();
         command.args(["serve", "--log-format", "json", "--config"]).arg(config);
         Self::of(command)
@@ -57,7 +57,7 @@ impl Process {
         Self { grpc: address("grpc"), http: address("http"), child }
     }
 
-    fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
         assert!(status.expect("kill runs").success());
     }
@@ -73,7 +73,7 @@ impl Process {
         }
     }
 
-    async fn wait_for_reload(&self, result: &str) {
+    pub async fn wait_for_reload(&self, result: &str) {
         let name = format!("muster_server_reloads_total{{result=\"{result}\"}}");
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
@@ -95,7 +95,7 @@ impl Drop for Process {
     }
 }
 
-fn write_config(dir: &Path, more: &str) -> std::path::PathBuf {
+pub fn write_config(dir: &Path, more: &str) -> std::path::PathBuf {
     let path = dir.join("muster.toml");
     let data = dir.join("data");
     let text = format!(

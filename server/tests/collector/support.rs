@@ -30,6 +30,12 @@ const NOON: u64 = 1_771_588_800_000_000;
 
 /// Starts a collector in `dir` with what `text` adds to the configuration.
 pub async fn start(dir: &Path, text: &str) -> Server {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    Server::start(config(dir, text), clock).await.expect("collector starts")
+}
+
+/// The configuration of a collector in `dir`.
+pub fn config(dir: &Path, text: &str) -> Config {
     let free = "127.0.0.1:0".parse().expect("address");
     let overrides = Overrides {
         data_dir: Some(dir.to_owned()),
@@ -38,9 +44,7 @@ pub async fn start(dir: &Path, text: &str) -> Server {
         otlp_http_listen: Some(free.to_string()),
         ..Default::default()
     };
-    let config = Config::parse(text, &overrides).expect("valid configuration");
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    Server::start(config, clock).await.expect("collector starts")
+    Config::parse(text, &overrides).expect("valid configuration")
 }
 
 /// An agent without a will of its own.
@@ -55,6 +59,20 @@ pub struct Who {
     pub agent: u8,
     pub epoch: u64,
     pub instance: u64,
+}
+
+impl Who {
+    pub fn hello(self) -> v1::Hello {
+        v1::Hello {
+            protocol_version: 1,
+            agent_id: vec![self.agent; 16],
+            epoch: self.epoch,
+            instance: self.instance,
+            host: "laptop".to_owned(),
+            user: "dana".to_owned(),
+            ..Default::default()
+        }
+    }
 }
 
 pub const DANA: Who = Who { agent: 1, epoch: 1, instance: 1 };
@@ -90,16 +108,7 @@ impl Agent {
 
     /// As `say_hello`, on a stream that may have ended.
     pub async fn try_hello(&mut self, who: Who) -> Result<(), &'static str> {
-        let hello = v1::Hello {
-            protocol_version: 1,
-            agent_id: vec![who.agent; 16],
-            epoch: who.epoch,
-            instance: who.instance,
-            host: "laptop".to_owned(),
-            user: "dana".to_owned(),
-            ..Default::default()
-        };
-        self.try_send(Up::Hello(hello)).await
+        self.try_send(Up::Hello(who.hello())).await
     }
 
     pub async fn hello(&mut self, who: Who) -> v1::Welcome {
