@@ -159,3 +159,18 @@ fn rows_are_bounded_and_the_oldest_go() {
     assert_eq!(page.rows.len(), RUNS_MAX);
     assert_eq!(page.rows.last().map(|run| run.position), Some(2));
 }
+
+#[test]
+fn rows_of_before_there_were_configurations_are_restored_as_of_agents_that_take_none() {
+    let fleet = Fleet::new();
+    let hello = v1::Hello { takes_configuration: true, ..Default::default() };
+    fleet.connected(&key("red", 1), "10.1.1.1:5".parse().expect("address"), &hello, WallTime(NOON));
+    let counts = |fleet: &Fleet| fleet.configuration_counts().map(|(state, agents)| (state.name(), agents));
+    assert_eq!(counts(&fleet)[1], ("pending", 1));
+    let mut saved: serde_json::Value = serde_json::from_slice(&fleet.save()).expect("own bytes");
+    let row = saved["agents"][0].as_object_mut().expect("a row");
+    assert!(row.remove("configuration").is_some() && row.remove("labels").is_some());
+    let restored = Fleet::restore(saved.to_string().as_bytes()).expect("an older snapshot");
+    assert_eq!(restored.agents(&all(1)).rows[0].configuration, Configuration::default());
+    assert!(counts(&restored).iter().all(|(_, agents)| *agents == 0), "those that are away are not counted");
+}

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use muster::atomic_file::{Access, replace};
 use muster::credential::Token;
 use muster::v1;
 use muster::v1::agent_message::Kind as Up;
@@ -267,6 +268,25 @@ async fn an_invalid_file_leaves_what_was_offered_and_people_are_told_of_it() {
     assert!(said.contains("lag events") && said.contains("configuration"), "{said}");
     assert!(said.contains(&format!("dana at laptop: ci {hash} rejected: the disk is full\n")), "{said}");
     assert_ne!(first.hash, second.hash);
+
+    // The records of enrolled agents know nothing of it; the collector does.
+    let data = dir.path().join("data");
+    let record = serde_json::json!({ "id": "01".repeat(16), "team": "default", "name": "danas", "enrolled_us": 1,
+        "token_id": Token::from_random([3; 44]).id(), "serial": "01", "not_after_us": 1 });
+    let records = serde_json::json!({ "version": 1, "agents": [record] }).to_string();
+    replace(&data.join("agents.json"), records.as_bytes(), Access::Owner).expect("written");
+    let data = data.to_str().expect("text");
+    let listed = text(&output(&["agents", "list", "--data-dir", data, "--server", &pages]).stdout);
+    assert!(listed.contains("CONFIGURATION") && listed.contains(&format!("ci {hash} rejected")), "{listed}");
+    let shown = text(&output(&["agents", "show", "danas", "--data-dir", data, "--server", &pages]).stdout);
+    for line in ["labels        kind=ci\n", "problem       the disk is full\n"] {
+        assert!(shown.contains(line), "{line} is not in {shown}");
+    }
+    // One that is configured and not there is done without; one that is named is not.
+    drop(process);
+    let listed = output(&["agents", "list", "--config", path.to_str().expect("text")]);
+    assert!(listed.status.success() && !text(&listed.stdout).contains("CONFIGURATION"), "{listed:?}");
+    assert!(!output(&["agents", "list", "--data-dir", data, "--server", &pages]).status.success());
 }
 
 #[test]
