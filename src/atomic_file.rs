@@ -2,6 +2,9 @@
 //!
 //! [`replace`] writes a temporary file beside the target, syncs it, renames it over the target and syncs the folder.
 //! After an error the target still has its old content. A [`Draft`] is the same for a file that is written in parts.
+//!
+//! The temporary file is always a new one: what has its name already is removed and not written to, so that a link that
+//! somebody has put there leads nowhere, also when root writes in another user's folder.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -52,6 +55,11 @@ impl Draft {
         let temporary = temporary_beside(path)?;
         let file = create(&temporary, access)?;
         Ok(Self { file, temporary, path: path.to_owned() })
+    }
+
+    /// The temporary file: for whoever must change whose it is.
+    pub fn file(&self) -> &File {
+        &self.file
     }
 
     /// Where the content is meanwhile: for whoever must remove it when the process ends early.
@@ -110,7 +118,7 @@ fn write_synced(path: &Path, content: &[u8], access: Access) -> io::Result<()> {
 
 fn create(path: &Path, access: Access) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    options.write(true).create_new(true);
     #[cfg(unix)]
     if access == Access::Owner {
         use std::os::unix::fs::OpenOptionsExt;
@@ -118,7 +126,14 @@ fn create(path: &Path, access: Access) -> io::Result<File> {
     }
     #[cfg(not(unix))]
     let _ = access;
-    options.open(path)
+    match options.open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            // Left by a process that had our number and ended early, or a link.
+            fs::remove_file(path)?;
+            options.open(path)
+        }
+        opened => opened,
+    }
 }
 
 fn sync_folder(path: &Path) -> io::Result<()> {
@@ -172,6 +187,24 @@ mod tests {
         draft.write_all(b"new")?;
         draft.publish(Existing::Replace)?;
         assert_eq!((fs::read(&path)?, fs::read_dir(folder.path())?.count()), (b"new".to_vec(), 1));
+        Ok(())
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_in_the_place_of_the_temporary_file_is_not_followed() -> io::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let (path, victim) = (folder.path().join("agents.json"), folder.path().join("victim"));
+        replace(&victim, b"untouched", Access::Umask)?;
+        let plant = || std::os::unix::fs::symlink(&victim, temporary_beside(&path)?);
+        plant()?;
+        replace(&path, b"one", Access::Owner)?;
+        plant()?;
+        let mut draft = Draft::beside(&path, Access::Owner)?;
+        draft.write_all(b"two")?;
+        draft.publish(Existing::Replace)?;
+        assert_eq!((fs::read(&path)?, fs::read(&victim)?), (b"two".to_vec(), b"untouched".to_vec()));
+        assert!(fs::symlink_metadata(&path)?.is_file());
         Ok(())
     }
 

@@ -69,6 +69,16 @@ pub enum TokenError {
         "not a Muster token: expected {TOKEN_PREFIX}<id>_<secret>_<checksum>, or {ENROLMENT_TOKEN_PREFIX}... to enrol with; was it cut when it was copied?"
     )]
     Malformed,
+    /// One to enrol with, where one that sends is needed.
+    #[error(
+        "this is an enrolment token ({ENROLMENT_TOKEN_PREFIX}...), which sends nothing: exchange it for a certificate with `muster agent enroll --enroll-token-file FILE`, or make a token that sends with `muster token create --team TEAM`"
+    )]
+    IsEnrolment,
+    /// One that sends, where one to enrol with is needed.
+    #[error(
+        "this is a token that sends ({TOKEN_PREFIX}...), which needs no enrolment: put it into token_file, or make an enrolment token with `muster token create --enroll --team TEAM`"
+    )]
+    IsAccess,
     /// Others than the owner can read the file.
     #[error("token file can be read by others (mode {mode:o}); run: chmod 600 {path}")]
     LooseFile {
@@ -148,6 +158,15 @@ impl Token {
         let token = Self::parse(&text);
         text.zeroize();
         token
+    }
+
+    /// Refuses a token of another kind, in words that say what to do with it.
+    pub fn must_be(self, kind: TokenKind) -> Result<Self, TokenError> {
+        match self.kind {
+            own if own == kind => Ok(self),
+            TokenKind::Access => Err(TokenError::IsAccess),
+            TokenKind::Enrolment => Err(TokenError::IsEnrolment),
+        }
     }
 
     /// What it may be shown for.
@@ -285,6 +304,9 @@ mod tests {
         let renamed = token.expose().replacen(ENROLMENT_TOKEN_PREFIX, TOKEN_PREFIX, 1);
         assert!(Token::parse(&renamed).is_err(), "one kind cannot be made of the other");
         assert_eq!(self::token().kind(), TokenKind::Access);
+        assert!(matches!(token.must_be(TokenKind::Access), Err(TokenError::IsEnrolment)));
+        assert!(matches!(self::token().must_be(TokenKind::Enrolment), Err(TokenError::IsAccess)));
+        assert!(self::token().must_be(TokenKind::Access).is_ok());
     }
 
     #[test]

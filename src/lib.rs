@@ -12,6 +12,7 @@ pub mod page;
 pub mod private_file;
 pub mod reasons;
 pub mod settings;
+pub mod words;
 
 /// The wire contract, generated from `proto/muster/v1`; the comments there are its documentation.
 // Generated code: its style is not ours to lint.

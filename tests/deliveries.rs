@@ -14,6 +14,8 @@ mod otlp;
 mod resume;
 #[path = "deliveries/s3.rs"]
 mod s3;
+#[path = "deliveries/s3_away.rs"]
+mod s3_away;
 #[path = "support/mod.rs"]
 mod support;
 

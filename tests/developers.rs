@@ -1,5 +1,8 @@
 //! Two developers' machines and a collector, each with a network of its own: install, enrol, watch, lose the network,
 //! revoke one. What the collector shows at the end is what the projects made true, to the unit.
+//!
+//! `MUSTER_TEST_ROOTS` names a folder with a file system for each machine that has the packages installed
+//! (`tests/packages/developers.sh`); without it all run the program that was just built.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stdout, reason = "a test")]
 
@@ -42,14 +45,15 @@ struct Developer<'a> {
 
 #[test]
 fn two_developers_enrol_lose_the_network_and_one_is_revoked() {
-    let Some(team) = Team::create() else { return };
+    let roots = std::env::var_os("MUSTER_TEST_ROOTS").map(PathBuf::from);
+    let Some(team) = Team::create(roots.as_deref()) else { return };
     let mut random = seeded("developers");
     let folder = tempfile::tempdir().unwrap();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let collector = Place::new(&team.collector, folder.path(), "collector");
     let config = collector_config(&collector);
     let mut serve = collector.command(&["serve", "--config"]);
-    serve.arg(&config);
+    serve.arg(collector.inside(&config));
     let mut serve = Process::spawn("collector", serve);
     serve.wait_ready(START_MAX);
 
@@ -92,15 +96,26 @@ fn two_developers_enrol_lose_the_network_and_one_is_revoked() {
 
 impl<'a> Place<'a> {
     fn new(machine: &'a Machine, folder: &Path, name: &str) -> Self {
-        let home = folder.join(name);
+        let home = machine.home_of(name, folder);
         std::fs::create_dir_all(&home).unwrap();
-        Self { machine, home, program: PathBuf::from(env!("CARGO_BIN_EXE_muster")) }
+        let program = match (machine.is_packaged(), name) {
+            (false, _) => env!("CARGO_BIN_EXE_muster"),
+            (true, "collector") => "/usr/bin/muster",
+            (true, _) => "/usr/bin/muster-agent",
+        };
+        Self { machine, home, program: PathBuf::from(program) }
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.machine.command(&self.program, &self.home);
-        command.args(arguments).current_dir(&self.home);
+        // The slim program of the agent's package is `muster agent`.
+        let skipped = usize::from(self.program.ends_with("muster-agent"));
+        command.args(&arguments[skipped..]).current_dir(&self.home);
         command
+    }
+
+    fn inside(&self, path: &Path) -> PathBuf {
+        self.machine.inside(path)
     }
 
     #[track_caller]
@@ -120,6 +135,7 @@ impl Developer<'_> {
         let mut file = options.write(true).create_new(true).mode(0o600).open(&token_file).unwrap();
         writeln!(file, "{token}").unwrap();
         let server = format!("https://{collector}:4317");
+        let token_file = self.place.inside(&token_file);
         let token_file = token_file.to_str().unwrap();
         let name = self.name();
         self.place.run(&[
@@ -135,7 +151,7 @@ impl Developer<'_> {
             &name,
         ]);
         let mut run = self.place.command(&["agent", "run", "--config"]);
-        run.arg(self.config(&server));
+        run.arg(self.place.inside(&self.config(&server)));
         let mut agent = Process::spawn("agent", run);
         agent.wait_ready(START_MAX);
         self.agent = Some(agent);
@@ -146,13 +162,14 @@ impl Developer<'_> {
     }
 
     fn config(&self, server: &str) -> PathBuf {
+        let projects: Vec<PathBuf> =
+            self.demo.projects().iter().map(|path| self.place.inside(path)).collect();
         let named = |path: &PathBuf| {
             format!("{path:?} = {:?}\n", format!("{}-{}", self.name(), path.file_name().unwrap().display()))
         };
-        let names: String = self.demo.projects().iter().map(named).collect();
+        let names: String = projects.iter().map(named).collect();
         let config = format!(
-            "[agent]\nserver = {server:?}\nwatch = {:?}\nhost_samples = false\nrescan_interval_seconds = 5\n[agent.projects]\n{names}",
-            self.demo.projects()
+            "[agent]\nserver = {server:?}\nwatch = {projects:?}\nhost_samples = false\nrescan_interval_seconds = 5\n[agent.projects]\n{names}",
         );
         let path = self.place.home.join("muster.toml");
         std::fs::write(&path, config).unwrap();
@@ -162,7 +179,7 @@ impl Developer<'_> {
 
 fn collector_config(collector: &Place<'_>) -> PathBuf {
     let path = collector.home.join("muster.toml");
-    let data_dir = collector.home.join("data");
+    let data_dir = collector.inside(&collector.home.join("data"));
     let config = format!(
         "[server]\ngrpc_listen = \"0.0.0.0:4317\"\nhttp_listen = \"127.0.0.1:9464\"\notlp_http_listen = \"off\"\n\
          data_dir = {data_dir:?}\n[server.tls]\nnames = [\"{COLLECTOR_FOR_ADA}\", \"{COLLECTOR_FOR_BOB}\"]\n"
@@ -173,6 +190,7 @@ fn collector_config(collector: &Place<'_>) -> PathBuf {
 
 /// A token for both, and the fingerprint by which they know the collector.
 fn enrolment(collector: &Place<'_>, config: &Path) -> (String, String) {
+    let config = collector.inside(config);
     let config = config.to_str().unwrap();
     let create = ["token", "create", "--config", config, "--team", "shop", "--enroll", "--uses", "2"];
     let token = collector.run(&create).trim().to_owned();
@@ -183,7 +201,7 @@ fn enrolment(collector: &Place<'_>, config: &Path) -> (String, String) {
 
 fn revoke(collector: &Place<'_>, config: &Path, name: &str) {
     let begun = Instant::now();
-    collector.run(&["agents", "revoke", name, "--config", config.to_str().unwrap()]);
+    collector.run(&["agents", "revoke", name, "--config", collector.inside(config).to_str().unwrap()]);
     wait_until("the revoked agent's stream to end", REVOKED_WITHIN, || {
         page(collector).is_some_and(|page| page.sum("muster_server_streams", &[]) == 1.0)
     });

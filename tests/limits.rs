@@ -4,8 +4,10 @@
 
 mod support;
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use journal::fs::RealFs;
 use journal::stream::{JournalStreamLog, StreamItem, StreamLog};
@@ -172,6 +174,63 @@ fn otlp_items(collector: &Collector) -> (u32, Vec<(String, u32)>) {
         }
     }
     (of_red, others)
+}
+
+/// Four slow readers of one team: two have the turns that a team may have, two are told to come again, and another team's
+/// queries are answered all the while.
+#[test]
+fn slow_readers_of_one_team_do_not_hold_the_queries_of_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let collector = spawn(folder.path(), "http_credentials = \"required\"\n");
+    let (red, blue) = (create_token(&collector, "red"), create_token(&collector, "blue"));
+    // Of red more than lies between a collector and a reader who takes nothing.
+    for (token, batches) in [(&red, 60), (&blue, 1)] {
+        let mut agent = RawAgent::connect(collector.grpc, &Identity::with_token(token)).unwrap();
+        for _ in 0..batches {
+            let runs = (0..1_000).map(|_| run_finished("linter", RunStatus::Success)).collect();
+            assert_eq!(agent.send("devloop", "p", runs).outcome(), Outcome::Appended);
+        }
+    }
+    let ask = |token: &str, path: &str| {
+        let bearer = format!("Bearer {token}");
+        http::try_get(collector.http, path, &[("authorization", &bearer)]).expect("an answer in time")
+    };
+    let rows = "/api/v1/history/runs?format=ndjson&detailed=true";
+    wait_until("the history to be open", SETTLE, || ask(&blue, rows).status == 200);
+    let slow = [begin(&collector, &red, rows), begin(&collector, &red, rows)];
+    assert!(slow.iter().all(|(_, head)| head.starts_with("HTTP/1.1 200")), "{slow:?}");
+    for _ in 0..2 {
+        let refused = ask(&red, rows);
+        assert_eq!((refused.status, refused.header("retry-after")), (503, "1"));
+        assert!(refused.text().contains("of team red are running already"), "{}", refused.text());
+    }
+    for path in
+        [rows, "/api/v1/history/summary", "/api/v1/history/recent?n=5", "/api/v1/history/runs?limit=5"]
+    {
+        let began = Instant::now();
+        let answer = ask(&blue, path);
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        assert!(began.elapsed() < Duration::from_secs(10), "{path} took {:?}", began.elapsed());
+        assert!(!answer.text().contains("\"red\""), "{path}");
+    }
+    assert_eq!(ask(&blue, rows).text().lines().count(), 1_000);
+    assert_eq!(ask(&red, rows).status, 503, "the slow ones are at it still");
+    drop(slow);
+    wait_until("their turns to be free", SETTLE, || ask(&red, "/api/v1/history/runs?limit=1").status == 200);
+}
+
+/// Asks, and reads the head of the answer and no more.
+fn begin(collector: &Collector, token: &str, path: &str) -> (TcpStream, String) {
+    let mut stream = TcpStream::connect(collector.http).unwrap();
+    stream.set_read_timeout(Some(SETTLE)).unwrap();
+    let head = format!("GET {path} HTTP/1.1\r\nhost: collector\r\nauthorization: Bearer {token}\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    let (mut answer, mut byte) = (Vec::new(), [0]);
+    while !answer.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).unwrap();
+        answer.extend(byte);
+    }
+    (stream, String::from_utf8(answer).unwrap())
 }
 
 fn spawn(folder: &std::path::Path, limits: &str) -> Collector {

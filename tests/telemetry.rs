@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stdout, reason = "a test")]
 
+#[path = "telemetry/audited.rs"]
+mod audited;
 #[path = "telemetry/readers.rs"]
 mod readers;
 #[path = "telemetry/recipes.rs"]

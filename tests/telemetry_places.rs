@@ -5,6 +5,7 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -60,6 +61,13 @@ fn feed(collector: &Collector, batches: usize) {
 
 fn runs(collector: &Collector) -> usize {
     collector.get("/api/v1/history/runs?format=ndjson&detailed=false").text().lines().count()
+}
+
+/// What no other row has.
+fn identity(line: &str) -> (u64, String) {
+    let row: serde_json::Value = serde_json::from_str(line).unwrap();
+    let (seq, agent) = (row["seq"].as_u64(), row["agent_id"].as_str());
+    (seq.expect("its number"), agent.expect("whose it is").to_owned())
 }
 
 /// Waits until the history says that it fails for a reason.
@@ -150,9 +158,27 @@ fn a_bucket_that_goes_away_refuses_or_is_not_there_costs_no_row() {
     wait_written(&collector);
     assert_eq!(runs(&collector), 4_000);
 
+    // In the middle of a request: of an early one's head, and of a file.
+    for (round, bytes) in (1..).zip([1_500, 40_000]) {
+        proxy.set(Fault::RefuseAfter(proxy.bytes_up() + bytes));
+        feed(&collector, 2);
+        wait_failing(&collector, "away");
+        proxy.set(Fault::Pass);
+        wait_written(&collector);
+        let rows = collector.get("/api/v1/history/runs?format=ndjson&detailed=true").text();
+        let names: BTreeSet<(u64, String)> = rows.lines().map(identity).collect();
+        let count = 4_000 + round * 2_000;
+        assert_eq!(
+            (rows.lines().count(), names.len()),
+            (count, count),
+            "each row once, cut after {bytes} bytes"
+        );
+    }
+    let before = 8_000;
+
     // A key that may read and not write, and one that is wrong: told, and written with the right one.
     for (access, secret, count) in
-        [("reader-key", "reader-secret", 5_000), ("writer-key", "wrong-secret", 6_000)]
+        [("reader-key", "reader-secret", before + 1_000), ("writer-key", "wrong-secret", before + 2_000)]
     {
         collector.options.environment = key(access, secret);
         collector.restart();

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use muster::credential::{Token, TokenError};
+use muster::credential::{Token, TokenError, TokenKind};
 use muster::settings::{self, Environment, UnknownKey, first_unknown_key};
 use serde::Deserialize;
 use tonic::transport::Uri;
@@ -292,10 +292,10 @@ impl RawAgent {
         let token = match (&overrides.token, overrides.token_file.clone().or(self.token_file.clone())) {
             (_, Some(path)) => {
                 // Read once now, so that a loose or damaged file is told at the start and not in a log line later.
-                Token::from_file(&path)?;
+                Token::from_file(&path)?.must_be(TokenKind::Access)?;
                 TokenSource::File(path)
             }
-            (Some(text), None) => TokenSource::Given(Token::parse(text)?),
+            (Some(text), None) => TokenSource::Given(Token::parse(text)?.must_be(TokenKind::Access)?),
             (None, None) => TokenSource::None,
         };
         let insecure = self.insecure || overrides.insecure;
@@ -400,6 +400,31 @@ mod tests {
         ] {
             let error = parse(text).expect_err(text).to_string();
             assert!(error.contains(words), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_enrolment_token_in_the_place_of_a_token_is_refused_with_what_to_do_with_it() {
+        use muster::atomic_file::{Access, replace};
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("token");
+        for (kind, is_taken) in [(TokenKind::Enrolment, false), (TokenKind::Access, true)] {
+            let token = Token::of_kind(kind, [3; 44]);
+            replace(&path, token.expose().as_bytes(), Access::Owner).expect("written");
+            let server = Some("https://collector.example:4317".to_owned());
+            let of_file = Overrides { server, token_file: Some(path.clone()), ..Default::default() };
+            let of_variable =
+                Overrides { token_file: None, token: Some(token.expose().to_owned()), ..of_file.clone() };
+            for overrides in [of_file, of_variable] {
+                match AgentConfig::parse("", overrides, &|_| None) {
+                    Ok(_) => assert!(is_taken, "{kind:?}"),
+                    Err(error) => {
+                        let words = error.to_string();
+                        assert!(!is_taken && words.contains("muster agent enroll"), "{kind:?}: {words}");
+                        assert!(!words.contains(token.expose()), "{words}");
+                    }
+                }
+            }
         }
     }
 

@@ -39,4 +39,3 @@ pub use client::{About, EnrolError, FirstContact, enrol};
 pub use pinned::Fingerprint;
 pub use renewal::{Situation, StoredCertificate};
 pub use store::{Enrolment, Record, Store, StoreError};
-pub use token::EnrolToken;

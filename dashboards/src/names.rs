@@ -89,6 +89,7 @@ pub const COLLECTOR_FIGURES: &[OwnFigure] = &[
     counter("muster_server_configuration_answers_total", &["answer"]),
     counter("muster_quota_refusals_total", &["team", "reason"]),
     counter("muster_audit_lines_total", &[]),
+    counter("muster_audit_merged_total", &[]),
     counter("muster_audit_dropped_total", &["reason"]),
     counter("muster_server_journal_syncs_total", &[]),
     counter("muster_server_journal_records_total", &[]),

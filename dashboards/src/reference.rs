@@ -93,6 +93,10 @@ const MEANINGS: &[(&str, &str)] = &[
         "Batches, OTLP requests and streams that a quota refused for a while ([limits](limits.md))",
     ),
     ("muster_audit_lines_total", "Lines written to the audit log"),
+    (
+        "muster_audit_merged_total",
+        "Entries that the audit log has as a number alone: too many different ones within a minute",
+    ),
     ("muster_audit_dropped_total", "Entries that could not be written to the audit log"),
     ("muster_server_journal_syncs_total", "Times the journal was synced to disk"),
     ("muster_server_journal_records_total", "Records made durable in the journal since the start"),
@@ -175,7 +179,10 @@ const MEANINGS: &[(&str, &str)] = &[
     ("muster_destination_missing_records_total", "Journal records that were gone before they were forwarded"),
     ("muster_destination_dead_letters_deleted_total", "Dead letters deleted to keep their bound"),
     ("muster_otlp_folded_items_total", "Items from OTLP of a team that were folded into series"),
-    ("muster_otlp_points_dropped_total", "Data points from OTLP of a team that are in no series, by reason"),
+    (
+        "muster_otlp_points_dropped_total",
+        "Data points from OTLP of a team that are in no series of their own, by reason",
+    ),
     ("muster_otlp_series", "Series of a team's metrics from OTLP"),
     ("muster_otlp_streams", "Streams of a team's metrics from OTLP that are remembered"),
     ("muster_agent_events_spooled_total", "Events made durable in the spool"),

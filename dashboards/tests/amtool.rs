@@ -9,23 +9,19 @@
     reason = "a test: its files are its own, and skipping is said"
 )]
 
+#[path = "../../tests/support/tool.rs"]
+mod tool;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use tool::tool;
+
 const FILE: &str = "alertmanager.yml";
 
 fn amtool() -> Option<PathBuf> {
-    match std::env::var_os("MUSTER_TEST_AMTOOL") {
-        Some(path) => Some(PathBuf::from(path)),
-        None if std::env::var("CI").is_ok_and(|v| v == "true") => {
-            panic!("MUSTER_TEST_AMTOOL is not set: run scripts/test")
-        }
-        None => {
-            println!("SKIPPED: MUSTER_TEST_AMTOOL is not set; scripts/test sets it");
-            None
-        }
-    }
+    tool("MUSTER_TEST_AMTOOL")
 }
 
 /// Whether it ended well, and what it said.

@@ -8,10 +8,15 @@
     reason = "a test: its files are its own, and skipping is said"
 )]
 
+#[path = "../../tests/support/tool.rs"]
+mod tool;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
+
+use tool::tool;
 
 const DISCOVERY: &str = "    kubernetes_sd_configs:\n";
 const RELABELLING: &str = "    relabel_configs:\n";
@@ -87,7 +92,7 @@ type Port = (&'static str, &'static str, Option<&'static str>, &'static str);
 
 #[test]
 fn each_running_pod_is_one_target_with_its_name_and_its_environment() {
-    let Some(promtool) = promtool() else { return };
+    let Some(promtool) = tool("MUSTER_TEST_PROMTOOL") else { return };
     let ports: [Port; 5] = [
         ("muster-0", "Running", None, "http"),
         ("muster-0", "Running", None, "grpc"),
@@ -133,17 +138,4 @@ fn relabelled(promtool: &Path, ports: &[Port]) -> Vec<BTreeMap<String, String>> 
         .filter(|labels| !labels.is_empty())
         .map(|labels| labels.iter().map(|(key, value)| (key.clone(), text(value))).collect())
         .collect()
-}
-
-fn promtool() -> Option<PathBuf> {
-    match std::env::var_os("MUSTER_TEST_PROMTOOL") {
-        Some(path) => Some(PathBuf::from(path)),
-        None if std::env::var("CI").is_ok_and(|v| v == "true") => {
-            panic!("MUSTER_TEST_PROMTOOL is not set: run scripts/test")
-        }
-        None => {
-            println!("SKIPPED: MUSTER_TEST_PROMTOOL is not set; scripts/test sets it");
-            None
-        }
-    }
 }

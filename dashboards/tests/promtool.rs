@@ -9,24 +9,20 @@
     reason = "a test: its files are its own, and skipping is said"
 )]
 
+#[path = "../../tests/support/tool.rs"]
+mod tool;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use tool::tool;
 
 /// Files that the configurations take their secrets from.
 const SECRETS: [&str; 3] = ["ca.pem", "proxy-password", "muster-token"];
 
 fn promtool() -> Option<PathBuf> {
-    match std::env::var_os("MUSTER_TEST_PROMTOOL") {
-        Some(path) => Some(PathBuf::from(path)),
-        None if std::env::var("CI").is_ok_and(|v| v == "true") => {
-            panic!("MUSTER_TEST_PROMTOOL is not set: run scripts/test")
-        }
-        None => {
-            println!("SKIPPED: MUSTER_TEST_PROMTOOL is not set; scripts/test sets it");
-            None
-        }
-    }
+    tool("MUSTER_TEST_PROMTOOL")
 }
 
 #[track_caller]

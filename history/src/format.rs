@@ -21,6 +21,7 @@ mod layout;
 mod tagged;
 #[cfg(test)]
 mod tests;
+mod text;
 mod timestamp;
 
 use std::fmt;
@@ -37,8 +38,9 @@ pub use tagged::tagged_lines;
 
 use crate::dataset::DataSet;
 use columnar::{ArrowWriter, ParquetWriter};
-use csv::CsvWriter;
-use json::{Frame, JsonWriter};
+use csv::Csv;
+use json::Json;
+use text::TextWriter;
 
 /// How rows are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,8 +93,8 @@ pub struct RowWriter<W: Write + Send> {
 }
 
 enum Inner<W: Write + Send> {
-    Csv(CsvWriter<W>),
-    Json(JsonWriter<W>),
+    Csv(TextWriter<W, Csv>),
+    Json(TextWriter<W, Json>),
     Parquet(ParquetWriter<W>),
     Arrow(ArrowWriter<W>),
 }
@@ -101,9 +103,9 @@ impl<W: Write + Send> RowWriter<W> {
     /// Writes what stands before the first row.
     pub fn new(format: Format, layout: Layout, out: W) -> Result<Self, FormatError> {
         let inner = match format {
-            Format::Csv => Inner::Csv(CsvWriter::new(layout, out)?),
-            Format::Json => Inner::Json(JsonWriter::new(layout, Frame::Array, out)?),
-            Format::Ndjson => Inner::Json(JsonWriter::new(layout, Frame::Lines, out)?),
+            Format::Csv => Inner::Csv(csv::writer(layout, out)?),
+            Format::Json => Inner::Json(json::array(layout, out)?),
+            Format::Ndjson => Inner::Json(json::lines(layout, out)?),
             Format::Parquet => Inner::Parquet(ParquetWriter::new(layout, out)?),
             Format::Arrow => Inner::Arrow(ArrowWriter::new(layout, out)?),
         };

@@ -7,6 +7,10 @@
 //! It promises that a row is there once whatever was killed when, that a query sees everything that was acknowledged up
 //! to now, and that the files can be read by others as they lie (docs/history.md has every column).
 
+/// What tests of the whole system and ours share names this crate as they do.
+#[cfg(test)]
+extern crate self as history;
+
 mod cells;
 pub mod data_dir;
 pub mod datadog;

@@ -40,6 +40,11 @@ pub trait Files: Send + Sync {
     /// What the paths of the entries are paths of.
     fn objects(&self) -> Arc<dyn ObjectStore>;
 
+    /// Whether they are files of this machine, which need no runtime to be read.
+    fn is_local(&self) -> bool {
+        false
+    }
+
     /// Passes a file over from now on, since it cannot be read.
     fn set_aside(&self, file: &FileEntry, why: &str);
 }
@@ -63,9 +68,10 @@ pub struct History {
 
 impl History {
     /// Reads from `files` and what `log` has after them. Inside a tokio runtime requests run on that one, which must live
-    /// as long as this; outside, on one of its own.
+    /// as long as this; outside, on one of its own, or on none when the files are this machine's.
     pub fn new(files: Arc<dyn Files>, log: Arc<dyn Log>) -> io::Result<Self> {
-        Ok(Self { files, log, driver: Arc::new(Driver::of_here()?) })
+        let driver = Arc::new(Driver::of_here(files.is_local())?);
+        Ok(Self { files, log, driver })
     }
 
     /// The rows of a data set in a range.
@@ -105,6 +111,10 @@ impl Files for Store {
 
     fn objects(&self) -> Arc<dyn ObjectStore> {
         self.objects()
+    }
+
+    fn is_local(&self) -> bool {
+        self.is_local()
     }
 
     fn set_aside(&self, file: &FileEntry, why: &str) {

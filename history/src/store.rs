@@ -177,6 +177,11 @@ impl Store {
         self.shelf.objects()
     }
 
+    /// Whether it is a folder of this machine.
+    pub fn is_local(&self) -> bool {
+        self.shelf.is_local()
+    }
+
     /// Where it is, for people.
     pub fn place(&self) -> &str {
         self.shelf.place()

@@ -3,6 +3,9 @@
 
 #![expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 
+#[path = "../../tests/support/tool.rs"]
+mod tool;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -18,20 +21,10 @@ use muster::clock::WallTime;
 use muster::ids::{AgentId, Epoch, Seq, StreamKey};
 use muster::v1;
 use muster::v1::event::Kind;
+use tool::tool;
 
 /// 2026-11-18T11:06:40Z.
 const NOW_US: u64 = 1_795_000_000_000_000;
-
-/// Python with the packages of scripts/requirements.in. Without it a test skips with a visible line; in CI it fails.
-fn python() -> Option<PathBuf> {
-    let python = std::env::var_os("MUSTER_TEST_PYTHON").map(PathBuf::from);
-    let is_ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
-    assert!(python.is_some() || !is_ci, "MUSTER_TEST_PYTHON is not set: run scripts/test");
-    if python.is_none() {
-        println!("SKIPPED: MUSTER_TEST_PYTHON is not set; scripts/test sets it");
-    }
-    python
-}
 
 /// Runs of two workers, one of them sampled, and a report of usage; those of the second record failed.
 fn record(position: u64, team: &str, status: v1::RunStatus) -> StreamItem {
@@ -103,7 +96,7 @@ fn script(python: &Path, name: &str, args: &[&str]) -> String {
 
 #[test]
 fn the_snippets_of_the_page_run_as_they_stand() {
-    let Some(python) = python() else { return };
+    let Some(python) = tool("MUSTER_TEST_PYTHON") else { return };
     let folder = tempfile::tempdir().unwrap();
     history(folder.path());
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/history.md");
@@ -119,7 +112,7 @@ fn the_snippets_of_the_page_run_as_they_stand() {
 
 #[test]
 fn the_independent_count_leaves_superseded_files_out_and_knows_weights() {
-    let Some(python) = python() else { return };
+    let Some(python) = tool("MUSTER_TEST_PYTHON") else { return };
     let folder = tempfile::tempdir().unwrap();
     let root = history(folder.path());
     let (from, to) = (NOW_US.to_string(), (NOW_US + 1_000_000).to_string());

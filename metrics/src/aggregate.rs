@@ -16,9 +16,10 @@
 //! | `page` | exposition |
 //! | `walk` | all series with their exact numbers |
 //!
-//! Bounds: a family has at most `series_per_family_max` series for each team. A fact that needs one more goes to the
-//! overflow series of family and team (gauges are dropped) and counts in `muster_series_overflow_total`. A label value
-//! has at most [`LABEL_BYTES_MAX`](crate::exposition::LABEL_BYTES_MAX) bytes. Counters saturate.
+//! Bounds: a team has at most `series_per_family_max` series in a family, and its [`TeamSeriesMax`] in all. A fact that
+//! needs one more goes to the overflow series of family and team (gauges are dropped) and counts in
+//! `muster_series_overflow_total` with the bound as its reason. Overflow series are among those that a bound counts, and
+//! are made beyond it: one a family. A label value has at most [`LABEL_BYTES_MAX`](crate::exposition::LABEL_BYTES_MAX) bytes. Counters saturate.
 
 mod expiry;
 mod fact;
@@ -31,6 +32,7 @@ mod texts;
 mod walk;
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use muster::batch::BatchView;
@@ -65,10 +67,21 @@ pub struct AggregateConfig {
     pub scope: LabelScope,
     /// Most series of one family for one team.
     pub series_per_family_max: usize,
+    /// Most series of one team in all families.
+    pub team_series_max: TeamSeriesMax,
     /// How long a counter or histogram stays after its last event and after its source was last there.
     pub counter_idle_max: Duration,
     /// How long an agent may be unheard before its gauges leave the page. [`Duration::MAX`]: for ever.
     pub gauge_owner_silent_max: Duration,
+}
+
+/// Most series of a team in all families. A histogram is one series.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TeamSeriesMax {
+    /// Of each team.
+    pub all: usize,
+    /// Of single teams by name, instead.
+    pub own: BTreeMap<String, usize>,
 }
 
 /// Which labels every family has before its own (design.md section 6).
@@ -108,6 +121,8 @@ pub struct AggregateStats {
 
 /// Default of [`AggregateConfig::series_per_family_max`]: a page of all families at it is still scraped in seconds.
 pub const SERIES_PER_FAMILY_MAX: usize = 20_000;
+/// Default of [`AggregateConfig::team_series_max`]: ten families at their own bound, some 40 MB of a page.
+pub const TEAM_SERIES_MAX: usize = 200_000;
 /// Default of [`AggregateConfig::counter_idle_max`] (design.md section 6).
 pub const COUNTER_IDLE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Default of [`AggregateConfig::gauge_owner_silent_max`] at a collector: Prometheus' own look-back.
@@ -119,6 +134,7 @@ impl AggregateConfig {
         Self {
             scope: LabelScope::Collector,
             series_per_family_max: SERIES_PER_FAMILY_MAX,
+            team_series_max: TeamSeriesMax::default(),
             counter_idle_max: COUNTER_IDLE_MAX,
             gauge_owner_silent_max: GAUGE_OWNER_SILENT_MAX,
         }
@@ -127,6 +143,26 @@ impl AggregateConfig {
     /// An agent's own page, whose sources are in the same process and so never silent.
     pub fn agent() -> Self {
         Self { scope: LabelScope::Agent, gauge_owner_silent_max: Duration::MAX, ..Self::collector() }
+    }
+}
+
+impl Default for TeamSeriesMax {
+    fn default() -> Self {
+        Self::from(TEAM_SERIES_MAX)
+    }
+}
+
+/// The same of every team.
+impl From<usize> for TeamSeriesMax {
+    fn from(all: usize) -> Self {
+        Self { all, own: BTreeMap::new() }
+    }
+}
+
+impl TeamSeriesMax {
+    /// That of the team of this name.
+    pub fn of(&self, team: &str) -> usize {
+        self.own.get(team).copied().unwrap_or(self.all)
     }
 }
 
@@ -148,7 +184,7 @@ impl Aggregate {
     pub fn replay(&mut self, team: &Team, agent: AgentId, batch: &v1::Batch, at: Applied) {
         let store = &mut self.store;
         let now = store.timeline.tick(at.monotonic);
-        let team = store.origins.team(team.as_str(), &mut store.texts);
+        let team = store.team(team.as_str());
         let agent = store.owners.known_or_silent(team, agent, now);
         self.memo.start(batch);
         let mut fact = Fact::new(store, &mut self.memo, batch, team, agent, now);
@@ -167,7 +203,7 @@ impl Aggregate {
     pub fn heard(&mut self, team: &Team, agent: AgentId, monotonic: Monotonic) {
         let store = &mut self.store;
         let now = store.timeline.tick(monotonic);
-        let team = store.origins.team(team.as_str(), &mut store.texts);
+        let team = store.team(team.as_str());
         store.owners.heard(team, agent, now);
     }
 
@@ -285,11 +321,17 @@ impl Store {
         }
     }
 
+    /// The team of that name, with its bound.
+    fn team(&mut self, name: &str) -> TeamId {
+        let max = &self.config.team_series_max;
+        self.origins.team(name, |name| max.of(name), &mut self.texts)
+    }
+
     /// Adds a series and takes the references that it holds.
     fn insert(&mut self, family: FamilyId, team: TeamId, series: Series) -> table::Slot {
         series.key.labels.iter().for_each(|&text| self.texts.retain(text));
         self.origins.retain(series.key.origin);
-        *self.origins.series_of(team, family) += 1;
+        self.origins.count_series(team, family);
         self.tables[family.index()].insert(series)
     }
 

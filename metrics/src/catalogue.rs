@@ -16,11 +16,11 @@ mod words;
 
 use std::sync::LazyLock;
 
+pub(crate) use ::muster::words::{WORDS, Word, word};
 pub(crate) use muster::self_families;
 pub use reference::reference_page;
 pub use rule::Rule;
 pub(crate) use rule::{Dispatch, ToolClass};
-pub(crate) use words::{WORDS, Word, word};
 
 /// A metric family.
 #[derive(Debug)]

@@ -33,7 +33,9 @@
 //!
 //! **Bounds.** Families, series and streams for each team, series for each family and team ([`ForeignConfig`]), label and
 //! name lengths, buckets. What finds no room is dropped and counted by reason ([`Dropped`]); for streams, those that
-//! were silent longest make room, and what they counted stays counted.
+//! were silent longest make room, and what they counted stays counted. Where a series finds none, its counters and
+//! histograms go to the overflow series of team and family, whose user, host and project are `__overflow__`, so that sums
+//! stay whole; they are counted by reason all the same.
 //!
 //! **One family a name.** A family belongs to a team, so that no team can spoil another's. A metric that does not fit to
 //! a family of its team with that name, or with that name for one of its samples, is dropped. On a page of more teams
@@ -59,6 +61,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use metrics::Applied;
+use metrics::aggregate::TeamSeriesMax;
 use muster::clock::Monotonic;
 use muster::ids::Team;
 use prost::Message;
@@ -90,7 +93,7 @@ pub struct ForeignConfig {
     /// Most series of one family of one team.
     pub series_per_family_max: usize,
     /// Most series of one team.
-    pub series_per_team_max: usize,
+    pub team_series_max: TeamSeriesMax,
     /// Most families of one team.
     pub families_per_team_max: usize,
     /// Most streams of one team.
@@ -106,7 +109,7 @@ impl Default for ForeignConfig {
     fn default() -> Self {
         Self {
             series_per_family_max: metrics::aggregate::SERIES_PER_FAMILY_MAX,
-            series_per_team_max: 100_000,
+            team_series_max: TeamSeriesMax::default(),
             families_per_team_max: 2_000,
             streams_per_team_max: 100_000,
             idle_max: metrics::aggregate::COUNTER_IDLE_MAX,
@@ -146,7 +149,7 @@ pub struct ForeignStats {
     pub streams: usize,
     /// Log records, data points and spans that came, in the order of [`Signal::ALL`].
     pub items: [u64; 3],
-    /// Data points that are in no series, by reason; those that are 0 as well.
+    /// Data points that are in no series of their own, by reason; those that are 0 as well.
     pub dropped: Vec<(Dropped, u64)>,
 }
 

@@ -3,11 +3,20 @@
 //! A certificate says who an agent is; whether it may speak is in its record. The collector writes it when it enrols and
 //! renews, `muster agents` when it renames and revokes; either sees the other's change within a second.
 //!
+//! A record names the certificates that are good: the newest, and the one before until its end, so that an agent can go over
+//! from one to the other and repeat a renewal whose answer was lost. Any other is refused though the authority has signed it:
+//! whoever has a copy of the authority's key has no way in by it.
+//!
 //! A revoked agent stays revoked: it can neither renew nor enrol again under its id. A machine that is to come back gets a
-//! new id (`muster agent enroll` says how).
+//! new id (`muster agent enroll` says how). Its record can be forgotten when no certificate that it ever had can be valid any
+//! more; before, the record is what says that they are not.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::time::Duration;
 
 use muster::clock::WallTime;
 use muster::credential::TokenId;
@@ -15,7 +24,7 @@ use muster::ids::AgentId;
 use muster::ids::Team;
 use serde::{Deserialize, Serialize};
 
-use crate::authority::AgentName;
+use crate::authority::{AgentName, Issued, PeerCertificate};
 use crate::record_file::{self, Document, Edit, RecordFileError, Stamp};
 
 /// Most agents, revoked ones included: each of 10,000 developers, on several machines.
@@ -52,14 +61,45 @@ pub struct AgentRecord {
     pub token_id: TokenId,
     /// Serial number of its newest certificate, in hexadecimal digits.
     pub serial: String,
+    /// SHA-256 of that certificate in hexadecimal digits; empty in a record of an older collector, whose serial number is
+    /// compared.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub sha256: String,
     /// When that ends.
     pub not_after_us: u64,
+    /// The certificate that it was renewed with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<PreviousCertificate>,
     /// When it renewed last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renewed_us: Option<u64>,
     /// When it was revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_us: Option<u64>,
+}
+
+/// A certificate that has been renewed, and is good until its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PreviousCertificate {
+    /// Its serial number in hexadecimal digits.
+    pub serial: String,
+    /// Its SHA-256 in hexadecimal digits, as the record has it for the newest.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub sha256: String,
+    /// When it ends.
+    pub not_after_us: u64,
+}
+
+/// Which of an agent's certificates a peer shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// The newest.
+    Newest,
+    /// The one that was renewed for the newest, which has not ended.
+    Previous,
+    /// None that is good: one of long ago, or one that was never issued here.
+    Other,
 }
 
 /// The file, open for a change: nobody else can change it until this is dropped.
@@ -76,8 +116,17 @@ pub enum AgentFileError {
     #[error(transparent)]
     File(#[from] RecordFileError),
     /// There are [`AGENTS_MAX`] records.
-    #[error("there are {AGENTS_MAX} agents: remove revoked ones from agents.json first")]
+    #[error("there are {AGENTS_MAX} agents: `muster agents forget` removes those that have ended")]
     Full,
+    /// It may speak, and cannot be forgotten.
+    #[error("its certificate is valid: revoke it first")]
+    Valid,
+    /// It has ended, and certificates of it may be valid still.
+    #[error("its certificates may not have ended yet")]
+    EndedLately {
+        /// From when on it can be forgotten.
+        forgettable_at: WallTime,
+    },
     /// It was revoked.
     #[error("the agent was revoked")]
     Revoked,
@@ -125,6 +174,50 @@ impl AgentRecord {
     /// Who it is in certificates.
     pub fn name(&self) -> AgentName {
         AgentName { team: self.team.clone(), agent: self.id }
+    }
+
+    /// Which of its certificates this is.
+    pub(crate) fn standing(&self, shown: &PeerCertificate, now: WallTime) -> Standing {
+        let is_shown = |serial: &str, sha256: &str| {
+            if sha256.is_empty() { serial == shown.serial } else { sha256 == shown.sha256 }
+        };
+        if is_shown(&self.serial, &self.sha256) {
+            return Standing::Newest;
+        }
+        let before = self.previous.as_ref().filter(|before| is_shown(&before.serial, &before.sha256));
+        // By the record: a forged one may say another end.
+        if before.is_some_and(|before| before.not_after_us > now.0) {
+            return Standing::Previous;
+        }
+        Standing::Other
+    }
+
+    /// Notes a certificate that was issued to who showed the newest or the one before.
+    pub(crate) fn renewed(&mut self, shown: Standing, issued: &Issued, now: WallTime) {
+        let newest = PreviousCertificate {
+            serial: std::mem::replace(&mut self.serial, issued.serial.clone()),
+            sha256: std::mem::replace(&mut self.sha256, issued.sha256.clone()),
+            not_after_us: std::mem::replace(&mut self.not_after_us, issued.not_after.0),
+        };
+        // Who shows the one before has never got the newest: that one is good for nobody.
+        if shown == Standing::Newest {
+            self.previous = Some(newest);
+        }
+        self.renewed_us = Some(now.0);
+    }
+
+    /// When both of its certificates have ended.
+    fn last_end(&self) -> WallTime {
+        let before_us = self.previous.as_ref().map_or(0, |before| before.not_after_us);
+        WallTime(self.not_after_us.max(before_us))
+    }
+
+    /// From when on nothing is lost if it is forgotten; `None` while it may speak.
+    fn forgettable_at(&self, life: Duration, now: WallTime) -> Option<WallTime> {
+        let has_expired = self.not_after_us <= now.0;
+        let ended_us = self.revoked_us.or(has_expired.then_some(self.not_after_us))?;
+        // A life may have been longer when a certificate was issued than it is now.
+        Some(self.last_end().max(WallTime(ended_us.saturating_add(life.as_micros() as u64))))
     }
 
     /// What can be said of it in a word.
@@ -189,6 +282,24 @@ impl AgentFile {
         Ok(record)
     }
 
+    /// Removes the record of an agent that ended longer ago than `life`, the life of a certificate, and has none that is valid.
+    pub fn forget(
+        &mut self,
+        name: &AgentName,
+        life: Duration,
+        now: WallTime,
+    ) -> Result<AgentRecord, AgentFileError> {
+        let record = self.record(name).ok_or(AgentFileError::Missing)?;
+        let forgettable_at = record.forgettable_at(life, now).ok_or(AgentFileError::Valid)?;
+        if forgettable_at > now {
+            return Err(AgentFileError::EndedLately { forgettable_at });
+        }
+        let record = record.clone();
+        self.edit.document.agents.retain(|known| known.name() != record.name());
+        self.edit.save()?;
+        Ok(record)
+    }
+
     /// All records as they are now in the file, and by what is seen that they are others. The file is still locked.
     pub(crate) fn known(&self) -> (KnownAgents, Option<Stamp>) {
         let agents = self.edit.document.agents.iter();
@@ -197,54 +308,14 @@ impl AgentFile {
     }
 }
 
+/// When the last certificate of all agents ends.
+pub(crate) fn last_end(data_dir: &Path) -> Result<WallTime, RecordFileError> {
+    let agents = record_file::read::<Agents>(data_dir)?.agents;
+    Ok(agents.iter().map(AgentRecord::last_end).max().unwrap_or(WallTime(0)))
+}
+
 /// What an agent says of itself, without what would disturb a table or a terminal.
 pub(crate) fn plain(text: &str) -> String {
     let plain: String = text.chars().filter(|c| !c.is_control()).collect();
     plain[..plain.floor_char_boundary(AGENT_TEXT_BYTES_MAX)].to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn record(n: u8) -> AgentRecord {
-        AgentRecord {
-            id: AgentId::from_bytes([n; 16]),
-            team: "red".parse().expect("team"),
-            name: format!("laptop-{n}"),
-            host: "laptop".to_owned(),
-            user: "dana".to_owned(),
-            os: String::new(),
-            agent_version: String::new(),
-            enrolled_us: 1,
-            token_id: muster::credential::Token::from_random([n; 44]).id().clone(),
-            serial: "01".to_owned(),
-            not_after_us: 10,
-            renewed_us: None,
-            revoked_us: None,
-        }
-    }
-
-    #[test]
-    fn an_agent_enrols_again_in_its_own_place_unless_it_was_revoked() {
-        let dir = tempfile::tempdir().expect("folder");
-        for n in [1, 2, 1] {
-            AgentFile::edit(dir.path()).expect("free").enrolled(record(n)).expect("kept");
-        }
-        assert_eq!(AgentFile::list(dir.path()).expect("valid"), [record(1), record(2)]);
-        let mut file = AgentFile::edit(dir.path()).expect("free");
-        let revoke = |record: &mut AgentRecord| record.revoked_us.replace(5).is_none();
-        file.change(&record(1).name(), revoke).expect("known");
-        assert!(matches!(file.enrolled(record(1)), Err(AgentFileError::Revoked)));
-        // The same id in another team is another agent.
-        let elsewhere = AgentRecord { team: "blue".parse().expect("team"), ..record(1) };
-        file.enrolled(elsewhere).expect("kept");
-        assert!(matches!(file.change(&record(9).name(), |_| true), Err(AgentFileError::Missing)));
-    }
-
-    #[test]
-    fn what_an_agent_says_cannot_disturb_a_table() {
-        assert_eq!(plain("dana\u{1b}[31m\n's laptop"), "dana[31m's laptop");
-        assert_eq!(plain(&"ä".repeat(200)).len(), AGENT_TEXT_BYTES_MAX);
-    }
 }

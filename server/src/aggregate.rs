@@ -29,6 +29,7 @@ use std::time::Duration;
 
 use journal::stream::StreamLog;
 use journal::{Cursor, Position, Subscription};
+use metrics::aggregate::TeamSeriesMax;
 use metrics::{Aggregate, AggregateConfig};
 use muster::clock::Clock;
 use muster::ids::{AgentId, Team};
@@ -74,8 +75,10 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// How often it is written.
     pub snapshot_interval: Duration,
-    /// Bound on series.
+    /// Bound on a team's series of one family.
     pub series_per_family_max: usize,
+    /// Bound on a team's series, of events and of OTLP each.
+    pub team_series_max: TeamSeriesMax,
 }
 
 /// The parts that the reader reads with.
@@ -196,9 +199,14 @@ struct Bounds {
 impl Bounds {
     fn new(settings: &Settings) -> Self {
         let series_per_family_max = settings.series_per_family_max;
+        let team_series_max = settings.team_series_max.clone();
         Self {
-            aggregate: AggregateConfig { series_per_family_max, ..AggregateConfig::collector() },
-            foreign: ForeignConfig { series_per_family_max, ..ForeignConfig::default() },
+            aggregate: AggregateConfig {
+                series_per_family_max,
+                team_series_max: team_series_max.clone(),
+                ..AggregateConfig::collector()
+            },
+            foreign: ForeignConfig { series_per_family_max, team_series_max, ..ForeignConfig::default() },
         }
     }
 }

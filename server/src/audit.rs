@@ -17,7 +17,7 @@
 //! | the disk is full or refuses | the same: **the act goes on**. A full disk must not keep an operator from revoking a token, nor a team's history from who may read it; that lines are missing is in the figures, in the log, and in the next line that can be written |
 //! | an enrolment cannot be written | **it is refused** (`record_durably`): it makes a new identity, which nobody would know where from, and waits without harm until the disk has room |
 //! | a power loss in the middle of a line | the torn end stays alone in its line and is passed over by who reads |
-//! | a guesser with wrong credentials | a line for each address, token id and reason at once, then one a minute with a count; past [`REPEATS_MAX`] of these a minute all others share one |
+//! | a guesser with wrong credentials | a line for each address, token id and reason at once, then one a minute with a count; past [`REPEATS_MAX`] of these a minute there is one for each address, and past [`WHO_MAX`] of those one for all others, with their number (`muster_audit_merged_total`) |
 
 mod entry;
 mod file;
@@ -37,14 +37,18 @@ use parking_lot::Mutex;
 
 pub use entry::{Entry, What, Who};
 pub use file::{FILE_BYTES_MAX, FILE_NAME, FILES_MAX, Follower, lines};
-pub use repeats::REPEATS_MAX;
+pub use repeats::{REPEATS_MAX, WHO_MAX};
 
 use crate::figures::{AuditDrop, Figures};
 use file::AuditFile;
-use repeats::Repeats;
+use repeats::{Note, Repeats};
 
 /// Entries that wait for the disk: a second of the busiest collector. More are dropped and counted.
 const QUEUE_ENTRIES_MAX: usize = 1_024;
+/// How an export ended, in the log's words: as it should have.
+pub(crate) const END_WHOLE: &str = "all rows were sent";
+/// Or otherwise.
+pub(crate) const END_CUT: &str = "cut: the reader went, or the rows failed";
 /// How often the thread looks for minutes that are over.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -93,9 +97,11 @@ impl AuditLog {
     /// As [`AuditLog::record`], for what a peer can do as often as it likes: the first is written soon, equal ones within
     /// a minute are counted and are one line at its end.
     pub fn record_often(&self, entry: Entry) {
-        let first = self.repeats.lock().note(entry, self.clock.monotonic());
-        if let Some(first) = first {
-            self.record(&first);
+        let note = self.repeats.lock().note(entry, self.clock.monotonic());
+        match note {
+            Note::Write(first) => self.record(&first),
+            Note::Counted => {}
+            Note::Merged => self.figures.audit_merged.add(1),
         }
     }
 

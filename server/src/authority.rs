@@ -11,7 +11,8 @@
 //! gets the new one with its next certificate.
 //!
 //! An authority that is brought along (`[server.authority] cert_file`, `key_file`) is read from its files and followed;
-//! when they change, the one before stays trusted as long. The chain in its file is sent as it is.
+//! when they change, the one before stays trusted as long. The chain in its file is sent as it is. When it takes the place of
+//! the collector's own, the own one signs a bridge to it, as its last.
 //!
 //! | what is wrong | what happens |
 //! |---|---|
@@ -43,7 +44,7 @@ use sha2::{Digest, Sha256};
 
 pub use name::{AgentName, NotAName, PeerCertificate};
 pub use request::{ProvenKey, REQUEST_BYTES_MAX, RequestError};
-pub use rotate::{Known, RetiredAuthority, Rotated, known, rotate};
+pub use rotate::{Known, RetiredAuthority, Rotated, known, last_end, rotate};
 pub(crate) use trust::ClientTrust;
 
 use crate::config::{AuthoritySettings, TlsFiles};
@@ -87,6 +88,8 @@ pub struct Issued {
     pub authorities: Vec<CertificateDer<'static>>,
     /// The certificate's serial number in hexadecimal digits.
     pub serial: String,
+    /// SHA-256 of the certificate in hexadecimal digits.
+    pub sha256: String,
     /// From when it is valid.
     pub not_before: WallTime,
     /// When it ends.
@@ -140,7 +143,7 @@ impl Authority {
         settings: AuthoritySettings,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>, AuthorityError> {
-        let (stamp, current) = load(data_dir, &settings, clock.wall())?;
+        let (stamp, current) = load(data_dir, &settings, clock.wall(), record_file::read)?;
         let trust = Arc::new(ClientTrust::new(&current.trusted)?);
         let (stamp, current) = (Mutex::new(stamp), ArcSwap::from_pointee(current));
         Ok(Arc::new(Self { data_dir: data_dir.to_owned(), settings, clock, stamp, current, trust }))
@@ -155,6 +158,7 @@ impl Authority {
         Ok(Issued {
             chain,
             authorities: current.trusted.clone(),
+            sha256: fingerprint(&made.der),
             serial: made.serial,
             not_before: made.not_before,
             not_after: made.not_after,
@@ -188,16 +192,27 @@ impl Authority {
 
     /// Looks at its files. `true`: it is another now, or trusts another.
     pub(crate) fn look(&self) -> Result<bool, AuthorityError> {
+        self.look_by(record_file::read)
+    }
+
+    /// As [`Authority::look`], with how what is kept is read.
+    fn look_by(&self, read: Read) -> Result<bool, AuthorityError> {
         let now = self.clock.wall();
         let is_due = self.current.load().forgets_at.is_some_and(|at| at <= now);
-        let stamp = stamps(&self.data_dir, &self.settings);
-        if !is_due && stamp == *self.stamp.lock() {
+        let seen = stamps(&self.data_dir, &self.settings);
+        if !is_due && seen == *self.stamp.lock() {
             return Ok(false);
         }
-        // Taken first: what fails is tried again when the files change.
-        *self.stamp.lock() = stamp;
-        let (stamp, current) = load(&self.data_dir, &self.settings, now)?;
-        self.trust.replace(&current.trusted)?;
+        let loaded = load(&self.data_dir, &self.settings, now, read).and_then(|(stamp, current)| {
+            self.trust.replace(&current.trusted)?;
+            Ok((stamp, current))
+        });
+        let (stamp, current) = loaded.inspect_err(|error| {
+            // What is not valid is read again when it has changed; what could not be read at all, at the next look.
+            if !error.is_passing() {
+                *self.stamp.lock() = seen;
+            }
+        })?;
         *self.stamp.lock() = stamp;
         self.current.store(Arc::new(current));
         Ok(true)
@@ -218,25 +233,32 @@ fn stamps(data_dir: &Path, settings: &AuthoritySettings) -> Stamps {
     (Stamp::of::<Kept>(data_dir), settings.files.as_ref().and_then(tls::Stamp::of))
 }
 
-/// Reads what is kept, makes what is missing, notes what has been brought along.
+/// How what is kept is read; another in tests, where it changes or fails in the middle.
+type Read = fn(&Path) -> Result<Kept, RecordFileError>;
+
+/// Reads what is kept, makes what is missing, notes what has been brought along. The stamps are from before that: what
+/// changes meanwhile is seen at the next look.
 fn load(
     data_dir: &Path,
     settings: &AuthoritySettings,
     now: WallTime,
+    read: Read,
 ) -> Result<(Stamps, Current), AuthorityError> {
-    let mut kept: Kept = record_file::read(data_dir)?;
+    let mut stamps = stamps(data_dir, settings);
+    let mut kept = read(data_dir)?;
     let brought = settings.files.as_ref().map(Brought::read).transpose()?;
     let is_due = kept.retired.iter().any(|retired| retired.trusted_until_us <= now.0);
     let is_missing = brought.is_none() && kept.own.is_none();
     let is_other = brought.as_ref().map(|brought| &brought.pem) != kept.brought_pem.as_ref();
     if is_due || is_missing || is_other {
         let mut edit = Edit::<Kept>::open(data_dir)?;
-        let until = WallTime(now.0.saturating_add(settings.certificate_life.as_micros() as u64));
-        rotate::note(&mut edit.document, brought.as_ref().map(|brought| brought.pem.as_str()), now, until)?;
+        let until = rotate::last_end(data_dir, settings, now)?;
+        rotate::note(&mut edit.document, brought.as_ref(), now, until)?;
         edit.save()?;
+        // Nobody else changes it before the edit ends.
+        stamps.0 = Stamp::of::<Kept>(data_dir);
         kept = edit.document;
     }
-    let stamps = stamps(data_dir, settings);
     let (key, chain) = match (brought, &kept.own) {
         (Some(brought), _) => (brought.key, brought.chain),
         (None, Some(own)) => {
@@ -245,6 +267,17 @@ fn load(
         (None, None) => return Err(AuthorityError::Ended),
     };
     Ok((stamps, Current::of(key, chain, &kept.retired)?))
+}
+
+impl AuthorityError {
+    /// Whether the same files may be usable at the next look.
+    fn is_passing(&self) -> bool {
+        match self {
+            Self::File(RecordFileError::Io { source, .. }) => record_file::is_passing(source),
+            Self::Brought(error) => error.is_passing(),
+            _ => false,
+        }
+    }
 }
 
 impl Current {

@@ -11,6 +11,7 @@ mod configuration;
 mod dashboards;
 mod destination;
 mod health;
+mod installation;
 mod man;
 mod metrics;
 mod serve;
@@ -57,7 +58,7 @@ enum Command {
     Telemetry(telemetry::Arguments),
     /// Make, list and revoke the credentials of teams.
     Token(token::Arguments),
-    /// The agents that have enrolled: list, show, revoke, rename.
+    /// The agents that have enrolled: list, show, revoke, rename, forget.
     Agents(agents::Arguments),
     /// Who issues the agents' certificates: show, rotate.
     Authority(authority::Arguments),
@@ -140,12 +141,14 @@ fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
     print(&String::from_utf8_lossy(&script))
 }
 
-/// Tells the audit log what a command has done. What is done stays done if it cannot be told.
-fn audited(data_dir: &Path, entry: &Entry) {
-    if let Err(error) = audit_log::append_from_command(data_dir, entry, &SystemClock::new()) {
+/// Tells the audit log what a command has done; whether it could be told. What is done stays done if not.
+fn audited(data_dir: &Path, entry: &Entry) -> bool {
+    let appended = audit_log::append_from_command(data_dir, entry, &SystemClock::new());
+    if let Err(error) = &appended {
         // Nothing is left to tell if standard error is gone.
         let _ = writeln!(io::stderr().lock(), "muster: this is not in the audit log: {error}");
     }
+    appended.is_ok()
 }
 
 /// A time in microseconds since the epoch, to the second.

@@ -11,11 +11,13 @@
 //! | operator | nothing | all teams and the collector's own figures | no |
 //! | enrolment | nothing | nothing | agents of its team, as often as it has uses left |
 //!
-//! An agent's certificate has the role *agent*, and is good for as long as its record says ([`crate::agents`]). A token in
+//! An agent's certificate has the role *agent*, and is good for as long as its record says ([`crate::agents`],
+//! [`certificates`]). A token in
 //! the request goes before the connection's certificate. Neither is needed on loopback; one that is shown must be right.
 //!
 //! A peer is never told why its credential was refused. Refusals are limited by address and token id ([`guesses`]).
 
+mod certificates;
 mod file;
 mod guesses;
 mod presented;
@@ -43,9 +45,11 @@ pub use file::{
 
 use crate::agents::{AgentFile, Agents, KnownAgents};
 use crate::audit::AuditLog;
-use crate::authority::{AgentName, PeerCertificate};
+use crate::authority::AgentName;
 use crate::figures::{CredentialRefusal, Figures, Reload};
 use crate::record_file::{self, RecordFileError, Stamp};
+pub(crate) use certificates::CertificateRefused;
+use certificates::Used;
 use file::Tokens;
 pub use presented::Presented;
 pub(crate) use presented::is_bearer_of_ours;
@@ -62,6 +66,7 @@ pub struct Credentials {
     stamps: Mutex<Stamps>,
     tokens: ArcSwap<HashMap<TokenId, Known>>,
     agents: ArcSwap<KnownAgents>,
+    used: Used,
     /// When the next of them ends by itself; the streams that it opened are told then.
     next_end_us: AtomicU64,
     anonymous_allowed: bool,
@@ -169,6 +174,7 @@ impl Credentials {
             stamps: Mutex::new(stamps),
             tokens: ArcSwap::default(),
             agents: ArcSwap::default(),
+            used: Used::default(),
             next_end_us: AtomicU64::new(u64::MAX),
             anonymous_allowed,
             refusals: Refusals::new(figures.clone()),
@@ -231,7 +237,7 @@ impl Credentials {
         let (scope, token) = match (shown.header, shown.certificate) {
             (Some(header), _) => self.identify(shown.ip, header)?,
             (None, Some(certificate)) => {
-                let name = self.identify_certificate(shown.ip, certificate)?;
+                let name = self.identify_certificate(shown.ip, certificate).map_err(NotAccepted::from)?;
                 self.refusals.refuse(shown.ip, CredentialRefusal::Role, About::Agent(&name));
                 return Err(ReaderRefused::ReadsNothing);
             }
@@ -269,33 +275,6 @@ impl Credentials {
         match self.identify(shown.ip, header)? {
             (Scope::Enrolment(team), token) => Ok((team, token)),
             (_, token) => Err(self.refusals.refuse(shown.ip, CredentialRefusal::Role, About::Token(&token))),
-        }
-    }
-
-    /// Which agent the peer is, by its certificate alone.
-    pub(crate) fn authenticate_agent(&self, shown: Presented<'_>) -> Result<AgentName, NotAccepted> {
-        match shown.certificate {
-            Some(certificate) => self.identify_certificate(shown.ip, certificate),
-            None => Err(self.missing(shown.ip)),
-        }
-    }
-
-    fn identify_certificate(
-        &self,
-        ip: IpAddr,
-        certificate: &PeerCertificate,
-    ) -> Result<AgentName, NotAccepted> {
-        let about = certificate.name.as_ref().map_or(About::Nobody, About::Agent);
-        // Verified in the handshake; but the connection may have outlived it, or been resumed.
-        if certificate.not_after <= self.clock.wall() {
-            return Err(self.refusals.refuse(ip, CredentialRefusal::Expired, about));
-        }
-        let agents = self.agents.load();
-        let name = certificate.name.as_ref();
-        match name.and_then(|name| agents.get(name)) {
-            Some(record) if record.revoked_us.is_none() => Ok(record.name()),
-            Some(_) => Err(self.refusals.refuse(ip, CredentialRefusal::Revoked, about)),
-            None => Err(self.refusals.refuse(ip, CredentialRefusal::Unknown, about)),
         }
     }
 
@@ -356,7 +335,8 @@ impl Credentials {
     }
 
     /// Takes over the agents as they stand in a file that the caller has open for a change. A revocation that was written
-    /// since the last look is in there, too: it is told here, for the next look finds nothing new.
+    /// since the last look is in there, too, and a certificate may have ended: both are told here, for the next look finds
+    /// nothing new.
     pub(crate) fn know_agents(&self, file: &AgentFile) {
         let (agents, stamp) = file.known();
         let mut stamps = self.stamps.lock();
@@ -366,8 +346,9 @@ impl Credentials {
         self.agents.store(Arc::new(agents));
         stamps.agents = stamp;
         drop(stamps);
+        let has_ended = self.clock.wall().0 >= self.next_end_us.load(Ordering::Relaxed);
         self.note_next_end();
-        if has_revoked {
+        if has_revoked || has_ended {
             self.changed.send_modify(|generation| *generation += 1);
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Enrol:  token ─> request is signed by its key ─> a use of the token is taken, durably ─> certificate ─> record ─> answer
-//! Renew:  certificate ─> request is signed by its key ─> certificate ─> record ─> answer
+//! Renew:  certificate, the newest or the one before ─> request is signed by its key ─> certificate ─> record ─> answer
 //! ```
 //!
 //! A use is taken before anything is issued, so that no crash gives a token more uses than it has: if the answer is lost,
@@ -15,6 +15,8 @@
 //! | a token that is wrong, expired, used up, or of another role | UNAUTHENTICATED, without a reason |
 //! | a request for a key that is not taken, or not signed by it | INVALID_ARGUMENT; no use is taken |
 //! | an agent that was revoked | PERMISSION_DENIED; no use is taken |
+//! | a renewal with a certificate that is neither the agent's newest nor the one before | PERMISSION_DENIED |
+//! | one with the one before, when the newest has been seen | the same: it is a copy's |
 //! | more at once than [`WAITING_MAX`], too many of one address or agent | RESOURCE_EXHAUSTED with `retry-after` |
 //! | the disk does not take it | UNAVAILABLE; a use may be lost |
 //!
@@ -36,10 +38,10 @@ use tokio::time::timeout;
 use tonic::{Request, Response, Status};
 
 use crate::accept::network_of;
-use crate::agents::{AgentFile, AgentFileError, AgentRecord, plain};
+use crate::agents::{AgentFile, AgentFileError, AgentRecord, Standing, plain};
 use crate::audit::{Entry, What, Who};
-use crate::authority::{AgentName, AuthorityError, Issued, ProvenKey};
-use crate::credentials::{Credentials, NotAccepted, TokenFile, TokenFileError};
+use crate::authority::{AgentName, AuthorityError, Issued, PeerCertificate, ProvenKey};
+use crate::credentials::{CertificateRefused, Credentials, NotAccepted, TokenFile, TokenFileError};
 use crate::figures::{Enrolment as Became, Figures};
 use crate::ingest::{Peer, presented};
 use crate::tls::Certificate;
@@ -102,6 +104,8 @@ enum Refused {
         "this agent was revoked; its machine can come back under a new id, from an empty state directory"
     )]
     Revoked,
+    #[error("{0}")]
+    Replaced(CertificateRefused),
     #[error("too many at once; come again in {RETRY_AFTER_SECONDS} s")]
     Limited,
     #[error("the collector cannot keep or issue it now; its log says more")]
@@ -171,7 +175,9 @@ impl EnrolmentService {
     async fn renew(&self, request: Request<v1::RenewRequest>) -> Result<v1::Issued, Refused> {
         let peer = peer_of(&request)?;
         let inner = &self.0;
-        let name = inner.shared.credentials.authenticate_agent(presented(peer, &request))?;
+        let shown = presented(peer, &request);
+        let name = inner.shared.credentials.authenticate_agent(shown)?;
+        let shown = shown.certificate.cloned().ok_or(NotAccepted)?;
         if !is_within(&inner.agents, &name) {
             return Err(Refused::Limited);
         }
@@ -179,8 +185,10 @@ impl EnrolmentService {
         let key = ProvenKey::of_request(&asked.csr_der).map_err(|e| Refused::Invalid(e.to_string()))?;
         let entry = |what| Entry::new(what, Who::Peer(peer.ip())).team(&name.team).agent(name.agent);
         let (done, refused) = (entry(What::Renewed), entry(What::EnrolmentRefused));
-        let renewed =
-            self.in_turn(move |shared, certificate| renew(shared, certificate, &name, &key, &done)).await;
+        let work = move |shared: &Shared, certificate: &Certificate| {
+            renew(shared, certificate, &name, &shown, &key, &done)
+        };
+        let renewed = self.in_turn(work).await;
         self.tell_refusal(refused, &renewed);
         renewed
     }
@@ -260,20 +268,22 @@ fn renew(
     shared: &Shared,
     certificate: &Certificate,
     name: &AgentName,
+    shown: &PeerCertificate,
     key: &ProvenKey,
     entry: &Entry,
 ) -> Result<v1::Issued, Refused> {
     let mut agents = AgentFile::edit(&shared.data_dir)?;
-    // As the file has it now: the collector may not have seen yet that it was revoked.
-    if agents.record(name).is_none_or(|record| record.revoked_us.is_some()) {
-        return Err(NotAccepted.into());
-    }
+    // As the file has it now: the collector may not have seen yet that it was revoked, or was busy with another renewal.
+    let record = agents.record(name).filter(|record| record.revoked_us.is_none()).ok_or(NotAccepted)?;
     let now = shared.clock.wall();
+    let standing = record.standing(shown, now);
+    let is_copy = standing == Standing::Previous && shared.credentials.has_used(&record.sha256);
+    if standing == Standing::Other || is_copy {
+        return Err(Refused::Replaced(CertificateRefused::Replaced));
+    }
     let issued = certificate.authority().issue(name, key)?;
     agents.change(name, |record| {
-        record.serial.clone_from(&issued.serial);
-        record.not_after_us = issued.not_after.0;
-        record.renewed_us = Some(now.0);
+        record.renewed(standing, &issued, now);
         true
     })?;
     shared.credentials.know_agents(&agents);
@@ -303,7 +313,9 @@ fn record_of(
         enrolled_us: now.0,
         token_id: token_id.clone(),
         serial: issued.serial.clone(),
+        sha256: issued.sha256.clone(),
         not_after_us: issued.not_after.0,
+        previous: None,
         renewed_us: None,
         revoked_us: None,
     }
@@ -339,7 +351,7 @@ fn is_within<K: Clone + Eq + std::hash::Hash>(limiter: &DefaultKeyedRateLimiter<
 impl Refused {
     fn became(&self) -> Became {
         match self {
-            Refused::NotAccepted(_) | Refused::Revoked => Became::Refused,
+            Refused::NotAccepted(_) | Refused::Revoked | Refused::Replaced(_) => Became::Refused,
             Refused::NoTls | Refused::Invalid(_) => Became::Invalid,
             Refused::Limited => Became::Limited,
             Refused::Failed => Became::Failed,
@@ -352,13 +364,22 @@ impl Refused {
             Refused::NotAccepted(_) => Status::unauthenticated(words),
             Refused::NoTls => Status::failed_precondition(words),
             Refused::Invalid(_) => Status::invalid_argument(words),
-            Refused::Revoked => Status::permission_denied(words),
+            Refused::Revoked | Refused::Replaced(_) => Status::permission_denied(words),
             Refused::Limited => {
                 let mut status = Status::resource_exhausted(words);
                 status.metadata_mut().insert("retry-after", RETRY_AFTER_SECONDS.into());
                 status
             }
             Refused::Failed => Status::unavailable(words),
+        }
+    }
+}
+
+impl From<CertificateRefused> for Refused {
+    fn from(refused: CertificateRefused) -> Self {
+        match refused {
+            CertificateRefused::NotAccepted(refused) => refused.into(),
+            CertificateRefused::Replaced => Refused::Replaced(refused),
         }
     }
 }

@@ -108,6 +108,8 @@ label! {
         Expired = "expired",
         /// Of a role that may not do this.
         Role = "role",
+        /// A certificate of an agent that has another one now.
+        Replaced = "replaced",
     }
 }
 label! {
@@ -117,6 +119,8 @@ label! {
         StreamsMax = "streams_max",
         /// Too many streams of the team.
         TeamStreamsMax = "team_streams_max",
+        /// Too many streams of the agent.
+        AgentStreamsMax = "agent_streams_max",
         /// Too many new streams of the team a second.
         TeamQuota = "team_quota",
         /// Too many new streams of the agent a second.
@@ -373,6 +377,8 @@ pub struct Figures {
     pub configuration_answers: Counts<ConfigurationAnswer>,
     /// Lines written to the audit log.
     pub audit_lines: Count,
+    /// Entries of which the audit log has a number alone.
+    pub audit_merged: Count,
     /// Entries that are not in the audit log.
     pub audit_dropped: Counts<AuditDrop>,
     /// What came over OTLP to the collector itself.
@@ -420,6 +426,7 @@ impl Figures {
             configurations_offered: Count::default(),
             configuration_answers: Counts::default(),
             audit_lines: Count::default(),
+            audit_merged: Count::default(),
             audit_dropped: Counts::default(),
             otlp: OtlpFigures::default(),
             ack_seconds,

@@ -12,7 +12,8 @@
 //! |---|---|
 //! | a credential that is not accepted | UNAUTHENTICATED, without a reason |
 //! | a hello of another agent than the certificate's | PERMISSION_DENIED |
-//! | too many streams, or too many new ones a second | Goodbye with a time to come back, RESOURCE_EXHAUSTED |
+//! | a hello of an agent that has enrolled, without its certificate | PERMISSION_DENIED |
+//! | too many streams of all, a team or an agent, or too many new ones a second | Goodbye with a time to come back, RESOURCE_EXHAUSTED |
 //! | no Hello within 10 s, silence of 60 s | DEADLINE_EXCEEDED |
 //! | a message over the limit, compressed or not | RESOURCE_EXHAUSTED before it is read |
 //! | the same agent again, same process | the old stream ends |
@@ -126,22 +127,18 @@ impl Collector for Ingest {
             refuse(&shared, end, used_up.retry_after, words, &outbox);
             return Ok(Response::new(ReceiverStream::new(messages)));
         }
-        match shared.admission.enter(&caller.team) {
-            Ok(place) => {
+        match shared.admission.enter(&caller.team, caller.agent) {
+            Ok(mut place) => {
                 let inbound = request.into_inner();
                 tokio::spawn(async move {
                     shared.figures.streams.add(1);
-                    hello::begin(shared.clone(), caller, peer, inbound, outbox).await;
+                    hello::begin(shared.clone(), caller, peer, &mut place, inbound, outbox).await;
                     shared.figures.streams.add(-1);
                     drop(place);
                 });
             }
             Err(full) => {
-                let end = match full {
-                    admission::Full::Streams => StreamEnd::StreamsMax,
-                    admission::Full::TeamStreams => StreamEnd::TeamStreamsMax,
-                };
-                refuse(&shared, end, session::ADMISSION_RETRY, full.to_string(), &outbox);
+                refuse(&shared, full.end(), session::ADMISSION_RETRY, full.to_string(), &outbox);
             }
         }
         Ok(Response::new(ReceiverStream::new(messages)))

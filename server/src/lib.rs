@@ -20,6 +20,7 @@ pub mod history;
 pub mod http;
 pub mod ingest;
 pub mod otlp_door;
+mod own_file;
 pub mod quota;
 pub mod readiness;
 mod record_file;

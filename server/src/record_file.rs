@@ -4,10 +4,10 @@
 //! losing each other's change; who only reads needs no lock. A document that is not valid is an error and is never
 //! written over.
 //!
-//! The command line may be run by root and the collector by another user: what root writes here belongs to whoever owns
-//! the folder, so that the collector can read it, and change it too.
+//! The command line may be run by root and the collector by another user: [`crate::own_file`] says what becomes of what root
+//! writes here.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -16,6 +16,8 @@ use muster::atomic_file::{Access, Draft, Existing};
 use muster::private_file;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+use crate::own_file::{self, Opening};
 
 /// What is in such a file.
 pub(crate) trait Document: Serialize + DeserializeOwned + Default {
@@ -42,9 +44,15 @@ pub(crate) struct Edit<D> {
     _lock: File,
 }
 
-/// When and how large: enough to see that a file is another.
+/// By what is seen that a file is another, or that others may read it now: when, how large, and on Unix which and since when
+/// it is so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Stamp(SystemTime, u64);
+pub(crate) struct Stamp {
+    modified: SystemTime,
+    bytes: u64,
+    #[cfg(unix)]
+    inode: (u64, i64, i64),
+}
 
 /// Why a file of records cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -84,9 +92,29 @@ pub enum RecordFileError {
 impl Stamp {
     /// Of the document as it is now; `None` when there is none.
     pub(crate) fn of<D: Document>(data_dir: &Path) -> Option<Self> {
-        let metadata = fs::metadata(data_dir.join(D::PATH)).ok()?;
-        Some(Self(metadata.modified().ok()?, metadata.len()))
+        Self::of_file(&data_dir.join(D::PATH))
     }
+
+    /// Of a file as it is now; `None` when there is none.
+    pub(crate) fn of_file(path: &Path) -> Option<Self> {
+        #[cfg(unix)]
+        use std::os::unix::fs::MetadataExt;
+        let metadata = fs::metadata(path).ok()?;
+        Some(Self {
+            modified: metadata.modified().ok()?,
+            bytes: metadata.len(),
+            // `chmod` changes the last of these alone.
+            #[cfg(unix)]
+            inode: (metadata.ino(), metadata.ctime(), metadata.ctime_nsec()),
+        })
+    }
+}
+
+/// Whether the same may be readable at the next look: a shortage of descriptors or memory is over then, and no change of the
+/// file tells.
+pub(crate) fn is_passing(error: &io::Error) -> bool {
+    // A file that is made, or that may be read after all, has another stamp.
+    !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
 }
 
 /// The document; the empty one when there is no file.
@@ -122,18 +150,11 @@ impl<D: Document> Edit<D> {
         };
         fs::create_dir_all(data_dir).map_err(io_error("make", data_dir))?;
         let lock_path = data_dir.join(D::LOCK);
-        if let Some(folder) = lock_path.parent().filter(|folder| !folder.exists()) {
-            make_private_folder(folder)
-                .and_then(|()| give_to_owner_of(data_dir, folder))
-                .map_err(io_error("make", folder))?;
+        if let Some(folder) = lock_path.parent().filter(|folder| *folder != data_dir) {
+            own_file::make_folder(data_dir, folder).map_err(io_error("make", folder))?;
         }
-        let is_new = !lock_path.exists();
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false);
-        let lock = options.open(&lock_path).map_err(io_error("open", &lock_path))?;
-        if is_new {
-            give_to_owner_of(data_dir, &lock_path).map_err(io_error("hand over", &lock_path))?;
-        }
+        let lock = own_file::open(data_dir, &lock_path, Opening::Lock);
+        let lock = lock.map_err(io_error("open", &lock_path))?;
         lock.lock().map_err(io_error("lock", &lock_path))?;
         Ok(Self { document: read(data_dir)?, data_dir: data_dir.to_owned(), _lock: lock })
     }
@@ -145,35 +166,11 @@ impl<D: Document> Edit<D> {
             let text = zeroize::Zeroizing::new(serde_json::to_vec_pretty(&self.document)?);
             let mut draft = Draft::beside(&path, Access::Owner)?;
             draft.write_all(&text)?;
-            give_to_owner_of(&self.data_dir, draft.temporary())?;
+            own_file::give_to_owner_of(&self.data_dir, draft.file())?;
             draft.publish(Existing::Replace)
         };
         written().map_err(|source| RecordFileError::Io { what: "write", path: path.clone(), source })
     }
-}
-
-fn make_private_folder(folder: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)
-}
-
-/// What root made belongs to whom the folder belongs to; others can only make what is theirs.
-#[cfg(unix)]
-pub(crate) fn give_to_owner_of(folder: &Path, made: &Path) -> io::Result<()> {
-    use std::os::unix::fs::{MetadataExt, chown};
-    if !rustix::process::geteuid().is_root() {
-        return Ok(());
-    }
-    let owner = fs::metadata(folder)?;
-    chown(made, Some(owner.uid()), Some(owner.gid()))
-}
-
-#[cfg(not(unix))]
-pub(crate) fn give_to_owner_of(_folder: &Path, _made: &Path) -> io::Result<()> {
-    Ok(())
 }
 
 #[cfg(test)]
@@ -236,6 +233,33 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("chmod");
         let refused = read::<Notes>(dir.path()).expect_err("loose").to_string();
         assert!(refused.contains("chmod 600"), "{refused}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_that_somebody_planted_lead_nowhere() {
+        use std::os::unix::fs::symlink;
+        let (dir, outside) = (tempfile::tempdir().expect("folder"), tempfile::tempdir().expect("folder"));
+        let victim = outside.path().join("victim");
+        let document = dir.path().join(Notes::PATH);
+        let plants = [document.with_extension(format!("json.new.{}", std::process::id())), document.clone()];
+        write(dir.path(), "one").expect("written");
+        for planted in plants {
+            muster::atomic_file::replace(&victim, br#"{"notes":[]}"#, Access::Owner).expect("disk");
+            if planted.exists() {
+                fs::remove_file(&planted).expect("there");
+            }
+            symlink(&victim, &planted).expect("planted");
+            write(dir.path(), "two").expect("written");
+            assert_eq!(fs::read(&victim).expect("there"), br#"{"notes":[]}"#, "through {planted:?}");
+        }
+        for planted in [dir.path().join(Notes::LOCK), dir.path().join("notes")] {
+            if planted.is_dir() { fs::remove_dir_all(&planted) } else { fs::remove_file(&planted) }
+                .expect("there");
+            symlink(outside.path(), &planted).expect("planted");
+            assert!(write(dir.path(), "three").is_err(), "through {planted:?}");
+        }
+        assert_eq!(fs::read_dir(outside.path()).expect("folder").count(), 1);
     }
 
     #[cfg(unix)]

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use muster::clock::{Clock, WallTime};
@@ -24,6 +24,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use crate::authority::{Authority, AuthorityError};
 use crate::config::{TlsFiles, TlsSource};
 use crate::figures::{Figures, Reload};
+use crate::record_file;
 
 /// How often files and authority are looked at: a rotated one is used within seconds, and the cost is a few `stat`s.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -90,9 +91,16 @@ pub enum TlsError {
     NotIssued(String),
 }
 
-/// When and how large: enough to see that a file is another.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Stamp([(Option<SystemTime>, u64); 2]);
+impl TlsError {
+    /// Whether the same files may be usable at the next look.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if record_file::is_passing(source))
+    }
+}
+
+/// By what is seen that one of both files is another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp([record_file::Stamp; 2]);
 
 impl Certificate {
     /// Loads the files, or has the certificate issued.
@@ -133,11 +141,16 @@ impl Certificate {
     /// Obtains it again, from elsewhere if the configuration says so. An error leaves the old certificate.
     pub fn reload(&self, source: Option<TlsSource>) -> Result<(), TlsError> {
         let source = source.unwrap_or_else(|| self.source.lock().clone());
-        if let TlsSource::Files(files) = &source {
+        let seen = match &source {
+            TlsSource::Files(files) => Some(Age::Files(Stamp::of(files))),
+            TlsSource::Names(_) => None,
+        };
+        let (key, age) = obtain(&source, &self.authority).inspect_err(|error| {
             // Files that cannot be used are tried again when they have changed, and not each second.
-            *self.age.lock() = Age::Files(Stamp::of(files));
-        }
-        let (key, age) = obtain(&source, &self.authority)?;
+            if let Some(seen) = seen.filter(|_| !error.is_passing()) {
+                *self.age.lock() = seen;
+            }
+        })?;
         *self.age.lock() = age;
         *self.source.lock() = source;
         self.key.store(Arc::new(key));
@@ -197,10 +210,7 @@ impl ResolvesServerCert for Certificate {
 impl Stamp {
     /// `None` while a file is missing.
     pub(crate) fn of(files: &TlsFiles) -> Option<Self> {
-        let look = |path: &Path| {
-            let metadata = std::fs::metadata(path).ok()?;
-            Some((metadata.modified().ok(), metadata.len()))
-        };
+        let look = record_file::Stamp::of_file;
         Some(Self([look(&files.cert_file)?, look(&files.key_file)?]))
     }
 }
@@ -315,6 +325,27 @@ mod tests {
         let mut files = issue(one.path());
         files.key_file = issue(two.path()).key_file;
         assert!(matches!(open(one.path(), &files), Err(TlsError::Mismatch { .. })));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_key_is_taken_when_the_command_that_helps_has_been_run() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().expect("folder");
+        let files = issue(folder.path());
+        let certificate = open(folder.path(), &files).expect("valid");
+        let first = certificate.key.load_full();
+        let figures = crate::telemetry::detached_figures();
+        let mode = |mode| std::fs::set_permissions(&files.key_file, std::fs::Permissions::from_mode(mode));
+        issue(folder.path());
+        mode(0o644).expect("chmod");
+        certificate.look(&figures);
+        certificate.look(&figures);
+        assert_eq!(certificate.key.load().cert, first.cert);
+        assert_eq!(figures.reloads.value(Reload::TlsRefused), 1, "told once");
+        mode(0o600).expect("chmod");
+        certificate.look(&figures);
+        assert_ne!(certificate.key.load().cert, first.cert, "the new one is still not in use");
     }
 
     #[cfg(unix)]

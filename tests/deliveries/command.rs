@@ -7,7 +7,7 @@ use support::scripted_http::{End, Script, ScriptedHttp};
 
 use super::*;
 
-fn collector_of(rows: &[Row]) -> ScriptedHttp {
+pub(super) fn collector_of(rows: &[Row]) -> ScriptedHttp {
     let layout = Layout { data_set: DataSet::Runs, detail: history::format::Detail::Guide };
     let mut writer = RowWriter::new(Format::Arrow, layout, Vec::new()).unwrap();
     batches(DataSet::Runs, rows, 1_000).iter().for_each(|batch| writer.write(batch).unwrap());
@@ -16,7 +16,7 @@ fn collector_of(rows: &[Row]) -> ScriptedHttp {
 }
 
 /// The command without any key or state of whoever runs the test.
-fn export(collector: &ScriptedHttp, home: &Path, arguments: &[&str]) -> Command {
+pub(super) fn export(collector: &ScriptedHttp, home: &Path, arguments: &[&str]) -> Command {
     let mut command = muster();
     command
         .args(["telemetry", "export", "--server", &format!("http://{}", collector.address)])
@@ -55,12 +55,12 @@ fn collector_with_ranges(rows: Vec<Row>, cut_after: Option<usize>) -> ScriptedHt
     })
 }
 
-fn words(output: &Output) -> String {
+pub(super) fn words(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 #[track_caller]
-fn succeeds(output: &Output) -> String {
+pub(super) fn succeeds(output: &Output) -> String {
     assert!(output.status.success(), "{}", words(output));
     words(output)
 }

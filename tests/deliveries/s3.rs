@@ -9,14 +9,14 @@ fn variable<'a>(pairs: &'a [(&'a str, &'a str)]) -> impl Fn(&str) -> Option<Stri
 const RANGE: TimeRange =
     TimeRange { from: WallTime(1_795_000_000_000_000), to: WallTime(1_795_086_400_000_000) };
 
-fn s3_target(destination: &str, endpoint: &str) -> S3Target {
+pub(super) fn s3_target(destination: &str, endpoint: &str) -> S3Target {
     let what = (DataSet::Runs, RANGE, Format::Ndjson);
     S3Target::new(destination, what, variable(&[("AWS_REGION", "us-east-1")]))
         .unwrap()
         .at(Some(endpoint.to_owned()))
 }
 
-fn keys(target: S3Target, access: &str, secret: &str) -> S3Target {
+pub(super) fn keys(target: S3Target, access: &str, secret: &str) -> S3Target {
     target.with_key(access, SecretString::from(secret))
 }
 

@@ -125,6 +125,17 @@ pub async fn served(at: SocketAddr, ca: &str) -> Vec<u8> {
     stream.get_ref().1.peer_certificates().unwrap()[0].to_vec()
 }
 
+/// What the collector says in the handshake to who shows its certificate.
+pub async fn refused_in_handshake(at: SocketAddr, ca: &str, machine: &Machine) -> rustls::Error {
+    // By TLS 1.3 a client has finished before the server has looked at its certificate.
+    let error = match secured(at, ca, Some(machine)).await {
+        Ok(mut stream) => stream.read_u8().await.expect_err("the connection goes on"),
+        Err(error) => error,
+    };
+    let told = error.get_ref().and_then(|told| told.downcast_ref::<rustls::Error>());
+    told.unwrap_or_else(|| panic!("no alert but {error:?}")).clone()
+}
+
 /// The status of a page behind TLS, for who shows these.
 pub async fn status_of(
     at: SocketAddr,

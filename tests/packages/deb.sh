@@ -10,7 +10,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
-cache=.cache/debootstrap
+name=tests/packages/deb.sh
+. tests/packages/minimal_debian.sh
 checks=0
 service_user=61234:61234
 
@@ -33,35 +34,7 @@ main() {
     # Nothing of it outlives this command: processes end with the first one, mounts and network are its own.
     timeout --kill-after=5 150 \
         unshare --mount --pid --net --fork --kill-child "$PWD/tests/packages/deb.sh" --inside "$work"
-    echo "tests/packages/deb.sh: all passed in $SECONDS s"
-}
-
-skip() {
-    if [ "${CI:-}" = true ]; then
-        echo "tests/packages/deb.sh: $1, which CI must have" >&2
-        exit 1
-    fi
-    echo "tests/packages/deb.sh: SKIPPED, THE DEBIAN PACKAGES ARE NOT TESTED: $1" >&2
-    exit 0
-}
-
-need_root_and_debootstrap() {
-    [ "$(id -u)" = 0 ] || skip "not root"
-    command -v dpkg-deb >/dev/null && command -v apt-get >/dev/null || skip "not a Debian"
-    unshare --mount --pid --net --fork true 2>/dev/null || skip "no namespaces can be made"
-    command -v debootstrap >/dev/null && return
-    [ "${CI:-}" = true ] || skip "debootstrap is not installed"
-    DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --quiet --no-install-recommends debootstrap </dev/null \
-        >/dev/null || skip "debootstrap cannot be installed"
-}
-
-pack() {
-    local programs=${CARGO_TARGET_DIR:-target}/debug
-    if [ -x "$programs/muster" ] && [ -x "$programs/muster-agent" ]; then
-        scripts/package --profile dev --only deb --binaries "$programs"
-    else
-        scripts/package --profile dev --only deb
-    fi
+    echo "$name: all passed in $SECONDS s"
 }
 
 # The same packages with a later version, and a comment more in the configuration that they bring.
@@ -79,29 +52,10 @@ make_next_versions() {
 }
 
 unpack_root() {
-    local suite tar
-    suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
-    tar=$cache/$suite-$(dpkg --print-architecture).tar
-    if ! [ -f "$tar" ]; then
-        echo "tests/packages/deb.sh: making a minimal Debian $suite in $tar"
-        mkdir -p "$cache"
-        local log=$work/debootstrap.log
-        # From where this machine has its own packages.
-        timeout 600 debootstrap --variant=minbase "$suite" "$work/minimal" "$(mirror)" >"$log" 2>&1 ||
-            { tail -5 "$log" >&2; skip "debootstrap failed"; }
-        rm -rf "$work/minimal/var/cache/apt" "$work/minimal/var/lib/apt/lists"
-        tar --create --file "$tar.partial" --directory "$work/minimal" .
-        mv "$tar.partial" "$tar"
-        rm -rf "$work/minimal"
-    fi
-    mkdir "$work/root"
-    tar --extract --file "$tar" --directory "$work/root"
+    make_minimal_debian "$work"
+    unpack_minimal_debian "$work/root"
     mkdir "$work/root/packages"
     mv "$work"/*.deb "$work/root/packages/"
-}
-
-mirror() {
-    apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | head -1
 }
 
 # --- In the namespaces ---
@@ -141,7 +95,6 @@ life_of_the_server() {
     in_root ln -s private/muster /var/lib/muster
     check "no collector is running, and health says so" not_well
     check "a token is made" in_root muster token create --team platform
-    in_root chown --recursive "$service_user" /var/lib/private/muster
     check "the collector serves and stops" serve_once
     local before after
     before=$(fingerprint)

@@ -22,6 +22,8 @@ pub enum Fault {
     BlackHole,
     /// Accepts new connections and closes them at once; open ones are cut.
     Refuse,
+    /// As `Refuse`, once clients have sent so many bytes since the start ([`FaultProxy::bytes_up`]).
+    RefuseAfter(u64),
     /// Hands on so many bytes a second, each way.
     Throttle(u64),
 }
@@ -180,11 +182,22 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: &Shared, 
         if let Fault::Throttle(bytes_per_second) = now {
             tokio::time::sleep(Duration::from_secs_f64(len as f64 / bytes_per_second as f64)).await;
         }
+        let len = match now {
+            Fault::RefuseAfter(most) if way == Way::Up => {
+                let left = most.saturating_sub(shared.bytes_up.load(Ordering::SeqCst));
+                len.min(usize::try_from(left).unwrap_or(usize::MAX).max(1))
+            }
+            _ => len,
+        };
         if to.write_all(&buffer[..len]).await.is_err() {
             return;
         }
         if way == Way::Up {
-            shared.bytes_up.fetch_add(len as u64, Ordering::SeqCst);
+            let total = shared.bytes_up.fetch_add(len as u64, Ordering::SeqCst) + len as u64;
+            if matches!(now, Fault::RefuseAfter(most) if total >= most) {
+                shared.fault.send_replace(Fault::Refuse);
+                shared.cuts.send_modify(|cuts| *cuts += 1);
+            }
         }
     }
 }

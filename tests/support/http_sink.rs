@@ -78,7 +78,10 @@ fn serve(stream: TcpStream, all: &Mutex<Vec<Received>>, script: &Mutex<Box<Scrip
         let mut answer = format!("HTTP/1.1 {status} Said\r\ncontent-length: {}\r\n", body.len());
         headers.iter().for_each(|(name, value)| answer += &format!("{name}: {value}\r\n"));
         answer += "\r\n";
-        answer += &body;
+        // The length of what is not asked for.
+        if request.method != "HEAD" {
+            answer += &body;
+        }
         if reader.get_mut().write_all(answer.as_bytes()).is_err() {
             return;
         }

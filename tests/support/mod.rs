@@ -29,6 +29,7 @@ pub mod raw_agent;
 pub mod scrape;
 pub mod scripted_http;
 pub mod seaweed;
+pub mod tool;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -45,7 +46,12 @@ pub fn seeded(test: &str) -> fastrand::Rng {
 
 /// How often to repeat: `normal`, or ten times that with `MUSTER_LONG=1`.
 pub fn rounds(normal: usize) -> usize {
-    if std::env::var("MUSTER_LONG").is_ok_and(|v| v == "1") { normal * 10 } else { normal }
+    if is_long() { normal * 10 } else { normal }
+}
+
+/// Whether `MUSTER_LONG=1` asks for more.
+pub fn is_long() -> bool {
+    std::env::var("MUSTER_LONG").is_ok_and(|v| v == "1")
 }
 
 /// Looks every 10 ms until there is an answer. Panics at the deadline with what was waited for.

@@ -5,8 +5,9 @@
 //! ```
 //!
 //! Needs root and iproute2. Everything ends with the handle; the names carry this process's id, so that runs do not meet.
+//! A machine may have a file system of its own: a minimal Debian with a package installed (`tests/packages/developers.sh`).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use super::collector::clean_environment;
@@ -14,6 +15,8 @@ use super::collector::clean_environment;
 /// A machine with its own network.
 pub struct Machine {
     namespace: String,
+    /// Its file system; `None`: this machine's.
+    root: Option<PathBuf>,
 }
 
 /// A cable from the collector to a developer's machine.
@@ -36,10 +39,13 @@ pub const COLLECTOR_FOR_ADA: &str = "10.91.1.1";
 pub const COLLECTOR_FOR_BOB: &str = "10.91.2.1";
 
 impl Team {
-    /// `None` where namespaces cannot be had; in CI that is a failure.
+    /// `None` where namespaces cannot be had; in CI that is a failure. `roots` has a file system for each machine.
     #[track_caller]
-    pub fn create() -> Option<Self> {
-        let machine = |name: &str| Machine { namespace: format!("muster-{}-{name}", std::process::id()) };
+    pub fn create(roots: Option<&Path>) -> Option<Self> {
+        let machine = |name: &str| Machine {
+            namespace: format!("muster-{}-{name}", std::process::id()),
+            root: roots.map(|roots| roots.join(name)),
+        };
         let (collector, ada, bob) = (machine("collector"), machine("ada"), machine("bob"));
         if let Err(why) = ip(&["netns", "add", &collector.namespace]) {
             assert!(std::env::var("CI").is_err(), "no network namespaces, which CI must have: {why}");
@@ -77,8 +83,28 @@ impl Machine {
     pub fn command(&self, program: &Path, home: &Path) -> Command {
         let mut command = Command::new("ip");
         clean_environment(&mut command);
-        command.args(["netns", "exec", &self.namespace]).arg(program).env("HOME", home);
+        command.args(["netns", "exec", &self.namespace]);
+        if let Some(root) = &self.root {
+            command.arg("chroot").arg(root);
+        }
+        command.arg(program).env("HOME", self.inside(home));
         command
+    }
+
+    /// Where users of this machine live, in the file system of the test.
+    pub fn home_of(&self, user: &str, folder: &Path) -> PathBuf {
+        self.root.as_ref().map_or_else(|| folder.join(user), |root| root.join("home").join(user))
+    }
+
+    /// What the machine itself calls a path.
+    pub fn inside(&self, path: &Path) -> PathBuf {
+        let own = self.root.as_ref().and_then(|root| path.strip_prefix(root).ok());
+        own.map_or_else(|| path.to_owned(), |own| Path::new("/").join(own))
+    }
+
+    /// Whether what runs here was installed from packages.
+    pub fn is_packaged(&self) -> bool {
+        self.root.is_some()
     }
 }
 

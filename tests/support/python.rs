@@ -1,22 +1,9 @@
 //! Foreign judges of our pages: Python's `prometheus_client` and `promtool`, both installed by `scripts/test`.
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// A tool that `scripts/test` installs. Without it a test skips with a visible line; in CI it fails.
-pub fn tool(variable: &str) -> Option<PathBuf> {
-    match std::env::var_os(variable) {
-        Some(path) => Some(PathBuf::from(path)),
-        None if std::env::var("CI").is_ok_and(|v| v == "true") => {
-            panic!("{variable} is not set: run scripts/test")
-        }
-        None => {
-            println!("SKIPPED: {variable} is not set; scripts/test sets it");
-            None
-        }
-    }
-}
+pub use super::tool::tool;
 
 const PARSE: &str = r#"
 import sys

@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use clap::Args;
 use muster::clock::{Clock, SystemClock};
+use muster::credential::Token;
 use muster::settings;
 
 use super::{Failure, page};
 use crate::config::{AgentConfig, Overrides};
 use crate::enrol::command::{Wish, enrol_here};
 use crate::enrol::renewal::in_words;
-use crate::enrol::{EnrolToken, Fingerprint, FirstContact};
+use crate::enrol::{Enrolment, Fingerprint, FirstContact, token};
 
 /// Flags of `agent enroll`.
 #[derive(Debug, Clone, Default, Args)]
@@ -36,6 +37,9 @@ pub struct EnrollArgs {
     /// SHA-256 of that authority, as `muster authority show` prints it at the collector
     #[arg(long, value_name = "SHA256", env = "MUSTER_CA_FINGERPRINT")]
     pub ca_fingerprint: Option<Fingerprint>,
+    /// Say it as one JSON object, for programs
+    #[arg(long)]
+    pub json: bool,
     /// Enrol again although the agent is enrolled
     #[arg(long)]
     pub force: bool,
@@ -61,10 +65,10 @@ impl EnrollArgs {
         AgentConfig::load(path.as_deref(), overrides, &settings::process_environment).map_err(Failure::usage)
     }
 
-    fn token(&self) -> Result<EnrolToken, Failure> {
+    fn token(&self) -> Result<Token, Failure> {
         let token = match &self.enroll_token_file {
-            Some(path) => EnrolToken::from_file(path),
-            None => EnrolToken::from_variable(std::env::var("MUSTER_ENROLL_TOKEN").ok()),
+            Some(path) => token::from_file(path),
+            None => token::from_variable(std::env::var("MUSTER_ENROLL_TOKEN").ok()),
         };
         token.map_err(Failure::usage)
     }
@@ -89,8 +93,26 @@ pub(super) fn enroll(args: &EnrollArgs) -> Result<ExitCode, Failure> {
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::failed)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let enrolment = runtime.block_on(enrol_here(&config, &wish, &clock)).map_err(Failure::failed)?;
+    page::print(&if args.json { as_json(&enrolment) } else { as_words(&enrolment) })
+}
+
+fn as_json(enrolment: &Enrolment) -> String {
+    let Enrolment { record, certificate, .. } = enrolment;
+    let told = serde_json::json!({
+        "server": record.server,
+        "team": record.team,
+        "name": record.name,
+        "agent": record.agent_id.to_string(),
+        "serial": certificate.serial,
+        "not_before": in_words(certificate.not_before),
+        "not_after": in_words(certificate.not_after),
+    });
+    format!("{told}\n")
+}
+
+fn as_words(enrolment: &Enrolment) -> String {
     let record = &enrolment.record;
-    page::print(&format!(
+    format!(
         "enrolled with {} as {:?} of team {} (agent {})\ncertificate until {}; a running agent uses it at its next \
          connection and renews it, else start one with `muster agent run`\n",
         record.server,
@@ -98,5 +120,5 @@ pub(super) fn enroll(args: &EnrollArgs) -> Result<ExitCode, Failure> {
         record.team,
         record.agent_id,
         in_words(enrolment.certificate.not_after)
-    ))
+    )
 }

@@ -13,7 +13,7 @@ use muster::settings;
 use super::Failure;
 use crate::config::{AgentConfig, LocalConfig};
 use crate::enrol::command::{CommandError, Wish, enrol_here};
-use crate::enrol::{EnrolToken, Enrolment, Fingerprint, FirstContact, Store};
+use crate::enrol::{Enrolment, Fingerprint, FirstContact, Store, token};
 use crate::install::config_edit::Changes;
 use crate::install::launchd::Launchd;
 use crate::install::scheduled_task::ScheduledTask;
@@ -199,7 +199,7 @@ impl InstallArgs {
             (None, Some(path)) => FirstContact::from_file(path).map_err(|error| not_enrolled(&error))?,
             (None, None) => FirstContact::Public,
         };
-        let token = EnrolToken::from_file(token_file).map_err(|error| not_enrolled(&error))?;
+        let token = token::from_file(token_file).map_err(|error| not_enrolled(&error))?;
         let wish =
             Wish { token, first_contact, name: self.name.clone().unwrap_or_default(), force: has_ended };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use muster::clock::WallTime;
+use muster::credential::{Token, TokenError};
 use muster::ids::AgentId;
 use muster::v1;
 use muster::v1::enrolment_client::EnrolmentClient;
@@ -19,7 +20,6 @@ use super::key::{self, KeyError, Requested};
 use super::pinned::{Fingerprint, PinnedAuthority};
 use super::store::{Enrolment, Record, StoreError};
 use super::text;
-use super::token::{EnrolToken, EnrolTokenError};
 use crate::uplink::{ChannelError, ServerConfig, channel};
 
 /// A collector signs within milliseconds.
@@ -72,7 +72,7 @@ pub enum EnrolError {
     Key(#[from] KeyError),
     /// The token.
     #[error(transparent)]
-    Token(#[from] EnrolTokenError),
+    Token(#[from] TokenError),
     /// The collector is not reached, or not trusted.
     #[error(transparent)]
     Channel(#[from] ChannelError),
@@ -122,7 +122,7 @@ const TOKEN_HINT: &str = "; the token may be used up by this";
 pub async fn enrol(
     server: &ServerConfig,
     first_contact: &FirstContact,
-    token: &EnrolToken,
+    token: &Token,
     about: &About,
     now: WallTime,
 ) -> Result<Enrolment, EnrolError> {
@@ -138,7 +138,7 @@ pub async fn enrol(
         user: about.user.clone(),
         os: std::env::consts::OS.to_owned(),
     });
-    request.metadata_mut().insert("authorization", token.authorization()?);
+    request.metadata_mut().insert("authorization", channel::bearer(token)?);
     let mut client = client(connection);
     let answered = tokio::time::timeout(ANSWER_TIMEOUT, client.enrol(request)).await;
     let issued = match answered {

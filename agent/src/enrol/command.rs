@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use muster::clock::Clock;
+use muster::credential::Token;
 use muster::ids::AgentId;
 
 use super::client::{self, About, EnrolError, FirstContact};
 use super::renewal::in_words;
 use super::store::{Enrolment, Store, StoreError};
-use super::token::EnrolToken;
 use crate::config::AgentConfig;
 use crate::identity::{Identity, IdentityError};
 use crate::project::Machine;
@@ -25,7 +25,7 @@ const IDENTITY_PAUSE: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub struct Wish {
     /// What the collector lets us in by.
-    pub token: EnrolToken,
+    pub token: Token,
     /// Whom to trust meanwhile.
     pub first_contact: FirstContact,
     /// What people shall call the agent; empty: its host's name.

@@ -141,8 +141,8 @@ impl Store {
         let mut read = self.read_once();
         for _ in 1..READS_MAX {
             match read {
-                // Files of two enrolments: somebody changed them meanwhile.
-                Err(StoreError::Damaged { .. } | StoreError::Io { .. }) => read = self.read_once(),
+                // Files of two enrolments, or neither folder where it was looked for: somebody changed them meanwhile.
+                Err(StoreError::Damaged { .. } | StoreError::Io { .. }) | Ok(None) => read = self.read_once(),
                 _ => break,
             }
         }

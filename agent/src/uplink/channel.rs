@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use muster::clock::WallTime;
-use muster::credential::{Token, TokenError};
+use muster::credential::{Token, TokenError, TokenKind};
 use muster::reasons::plainly;
 use rustls::client::danger::ServerCertVerifier;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity, Uri};
 
@@ -176,13 +176,19 @@ pub(crate) async fn dial(
 fn authorization(source: &TokenSource) -> Result<Option<MetadataValue<Ascii>>, ChannelError> {
     let token = match source {
         TokenSource::None => return Ok(None),
-        TokenSource::File(path) => Token::from_file(path)?,
+        TokenSource::File(path) => Token::from_file(path)?.must_be(TokenKind::Access)?,
         TokenSource::Given(token) => token.clone(),
     };
+    Ok(Some(bearer(&token)?))
+}
+
+/// The header that a token travels in.
+pub(crate) fn bearer(token: &Token) -> Result<MetadataValue<Ascii>, TokenError> {
+    let header = SecretString::from(format!("Bearer {}", token.expose()));
     let mut value: MetadataValue<Ascii> =
-        format!("Bearer {}", token.expose()).parse().map_err(|_| TokenError::Malformed)?;
+        header.expose_secret().parse().map_err(|_| TokenError::Malformed)?;
     value.set_sensitive(true);
-    Ok(Some(value))
+    Ok(value)
 }
 
 /// Whom to trust, and whom to be. Trusted is what the configuration names and what the enrolment named; without either the

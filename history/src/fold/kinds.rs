@@ -4,10 +4,11 @@
 use muster::clock::WallTime;
 use muster::v1;
 use muster::v1::event::Kind;
+use muster::words::{self, Word, word};
 
 use super::rows::{Cell, Head};
 use super::texts::TextId;
-use super::words::{self, word};
+use super::words::push_outcome;
 use super::{Fold, TIME_US_MAX, integer};
 use crate::dataset::DataSet;
 use crate::partition::Day;
@@ -25,7 +26,7 @@ pub(super) struct Fact<'a> {
 /// The own columns of a row of `events`, in the order of its table.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct EventRow {
-    kind: TextId,
+    kind: Word,
     name: TextId,
     worker: TextId,
     session: TextId,
@@ -44,7 +45,7 @@ enum Reading {
     Number(f64),
     Word(TextId),
     /// A word that gauges show as a number.
-    State(TextId, f64),
+    State(Word, f64),
     Nothing,
 }
 
@@ -67,13 +68,13 @@ impl EventRow {
 
     /// One of OTLP, whoever it came from. What is in it is not looked into.
     pub(super) fn otlp(signal: i32, items: u32) -> Self {
-        let name = words::otlp_signal(signal);
+        let name = words::otlp_signal(signal).into();
         Self { kind: word::OTLP, name, count: i64::from(items), ..Self::NOTHING }
     }
 
     pub(super) fn cells(&self) -> [Cell; 12] {
         [
-            Cell::Word(self.kind),
+            Cell::Word(self.kind.into()),
             Cell::Word(self.name),
             Cell::Word(self.worker),
             Cell::Word(self.session),
@@ -135,7 +136,7 @@ impl Fact<'_> {
     fn run(&mut self, run: &v1::RunFinished) {
         let cells = [
             Cell::Word(self.text(run.worker)),
-            Cell::Word(words::run_status(run.status)),
+            Cell::Word(words::run_status(run.status).into()),
             Cell::Integer(run.duration_us.map(integer)),
             Cell::Integer(run.queued_us.map(integer)),
             Cell::Word(self.text(run.session)),
@@ -149,7 +150,7 @@ impl Fact<'_> {
     fn session(&mut self, session: &v1::SessionState) {
         let cells = [
             Cell::Word(self.text(session.session)),
-            Cell::Word(words::session_status(session.status)),
+            Cell::Word(words::session_status(session.status).into()),
             Cell::Integer(Some(integer(session.iteration))),
             Cell::Integer(Some(session.iteration_max).filter(|max| *max > 0).map(integer)),
             time(session.started_time_us),
@@ -197,8 +198,8 @@ impl Fact<'_> {
             Kind::Finding(finding) => EventRow {
                 kind: word::FINDING,
                 worker: self.text(finding.worker),
-                severity: words::severity(finding.severity),
-                outcome: words::finding_change(finding.change),
+                severity: words::severity(finding.severity).into(),
+                outcome: words::finding_change(finding.change).into(),
                 reason: self.text(finding.native_severity),
                 count: at_least_one(finding.count),
                 file: self.text(finding.file),
@@ -209,15 +210,15 @@ impl Fact<'_> {
             }
             Kind::FileActivity(activity) => EventRow {
                 kind: word::FILE_ACTIVITY,
-                outcome: words::file_change(activity.change),
+                outcome: words::file_change(activity.change).into(),
                 count: at_least_one(activity.count),
                 file: self.text(activity.file),
                 ..row
             },
             Kind::PushChecked(push) => EventRow {
                 kind: word::PUSH_CHECKED,
-                name: words::push_gate(push.gate),
-                outcome: words::push_outcome(push),
+                name: words::push_gate(push.gate).into(),
+                outcome: push_outcome(push).into(),
                 reason: self.text(push.reason),
                 ..row
             },
@@ -225,14 +226,14 @@ impl Fact<'_> {
                 kind: word::TOOL_CALL,
                 name: self.text(call.name),
                 worker: self.text(call.worker),
-                outcome: words::run_status(call.status),
+                outcome: words::run_status(call.status).into(),
                 duration_us: call.duration_us,
                 ..row
             },
             Kind::TimeSaved(saved) => EventRow {
                 kind: word::TIME_SAVED,
-                name: words::time_saved_kind(saved.kind),
-                outcome: if saved.modelled { word::MODELLED } else { word::MEASURED },
+                name: words::time_saved_kind(saved.kind).into(),
+                outcome: if saved.modelled { word::MODELLED } else { word::MEASURED }.into(),
                 duration_us: Some(saved.saved_us),
                 ..row
             },
@@ -248,7 +249,7 @@ impl Fact<'_> {
                 kind: word::LOG,
                 name: self.text(record.name),
                 session: self.text(record.session),
-                severity: words::log_severity(record.severity),
+                severity: words::log_severity(record.severity).into(),
                 has_attributes: self.fold.attributes.log(self.batch, &record.attributes),
                 ..row
             },
@@ -285,7 +286,7 @@ impl Fact<'_> {
             Ok(v1::SessionStatus::Stopped) => Reading::State(word::STOPPED, 0.0),
             Ok(v1::SessionStatus::Running) => Reading::State(word::RUNNING, 1.0),
             Ok(v1::SessionStatus::Paused) => Reading::State(word::PAUSED, 2.0),
-            Ok(v1::SessionStatus::Unspecified) | Err(_) => Reading::Word(word::UNKNOWN),
+            Ok(v1::SessionStatus::Unspecified) | Err(_) => Reading::Word(word::UNKNOWN.into()),
         };
         self.sample(word::SESSION_STATUS, TextId::NONE, status);
         self.samples([
@@ -332,12 +333,12 @@ impl Fact<'_> {
         let mut is_empty = true;
         for (name, number) in readings {
             if let Some(number) = number {
-                self.scoped_sample(name, scope, worker, Reading::Number(number));
+                self.scoped_sample(name, scope.into(), worker, Reading::Number(number));
                 is_empty = false;
             }
         }
         if is_empty {
-            self.scoped_sample(word::CPU_PERCENT, scope, worker, Reading::Nothing);
+            self.scoped_sample(word::CPU_PERCENT, scope.into(), worker, Reading::Nothing);
         }
     }
 
@@ -359,25 +360,30 @@ impl Fact<'_> {
         }
     }
 
-    fn samples<const N: usize>(&mut self, readings: [(TextId, u64); N]) {
+    fn samples<const N: usize>(&mut self, readings: [(Word, u64); N]) {
         for (name, number) in readings {
             self.sample(name, TextId::NONE, Reading::Number(number as f64));
         }
     }
 
-    fn sample(&mut self, name: TextId, worker: TextId, reading: Reading) {
+    fn sample(&mut self, name: Word, worker: TextId, reading: Reading) {
         self.scoped_sample(name, TextId::NONE, worker, reading);
     }
 
-    fn scoped_sample(&mut self, name: TextId, scope: TextId, worker: TextId, reading: Reading) {
+    fn scoped_sample(&mut self, name: Word, scope: TextId, worker: TextId, reading: Reading) {
         let (value, text) = match reading {
             Reading::Number(number) => (Some(number), TextId::NONE),
             Reading::Word(word) => (None, word),
-            Reading::State(word, number) => (Some(number), word),
+            Reading::State(word, number) => (Some(number), word.into()),
             Reading::Nothing => (None, TextId::NONE),
         };
-        let cells =
-            [Cell::Word(name), Cell::Word(scope), Cell::Word(worker), Cell::Number(value), Cell::Word(text)];
+        let cells = [
+            Cell::Word(name.into()),
+            Cell::Word(scope),
+            Cell::Word(worker),
+            Cell::Number(value),
+            Cell::Word(text),
+        ];
         self.push(DataSet::Samples, &cells);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::words::WORDS;
+use muster::words::WORDS;
 
 /// The number of a text, in the order of their first use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,7 +27,7 @@ impl Default for Texts {
     fn default() -> Self {
         let mut texts = Self { texts: Vec::new(), numbers: HashMap::new(), bytes: 0 };
         WORDS.iter().for_each(|word| {
-            texts.intern(word);
+            texts.add(word);
         });
         texts
     }
@@ -57,6 +57,11 @@ impl Texts {
         if let Some(&id) = self.numbers.get(text) {
             return id;
         }
+        self.add(text)
+    }
+
+    /// A text that is not there. The empty one is among our words, and is never asked for.
+    fn add(&mut self, text: &str) -> TextId {
         let (id, kept) = (TextId(self.texts.len() as u32), Arc::<str>::from(text));
         self.bytes += text.len();
         self.texts.push(kept.clone());

@@ -2,63 +2,22 @@
 
 use std::io::Write;
 
-use arrow_array::RecordBatch;
-
 use super::FormatError;
-use super::cells::{Cells, Dialect};
-use super::layout::{Layout, Shown};
-use super::timestamp::Timestamps;
+use super::cells::Dialect;
+use super::layout::Layout;
+use super::text::{Frame, TextWriter};
 
-/// Text that is gathered before it is written.
-const BUFFER_BYTES: usize = 64 << 10;
+/// The words of CSV.
+pub(super) struct Csv;
 
-pub(super) struct CsvWriter<W> {
-    layout: Layout,
-    shown: Vec<Shown>,
-    times: Timestamps,
-    buffer: Vec<u8>,
-    out: W,
-}
+const FRAME: Frame = Frame { first: b"", next: b"", row_end: b"\r\n", end: b"", empty_end: b"" };
 
-struct Csv;
-
-impl<W: Write> CsvWriter<W> {
-    pub(super) fn new(layout: Layout, mut out: W) -> Result<Self, FormatError> {
-        let shown = layout.shown();
-        let names: Vec<_> = shown.iter().map(|column| column.name).collect();
-        out.write_all(format!("{}\r\n", names.join(",")).as_bytes())?;
-        Ok(Self { layout, shown, times: Timestamps::new(), buffer: Vec::with_capacity(BUFFER_BYTES), out })
-    }
-
-    pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<(), FormatError> {
-        let of = |shown| Cells::of::<Csv>(self.layout.data_set, shown, batch);
-        let columns = self.shown.iter().map(of).collect::<Result<Vec<_>, _>>()?;
-        for row in 0..batch.num_rows() {
-            for (index, cells) in columns.iter().enumerate() {
-                if index > 0 {
-                    self.buffer.push(b',');
-                }
-                cells.write::<Csv>(row, &mut self.times, &mut self.buffer);
-            }
-            self.buffer.extend_from_slice(b"\r\n");
-            if self.buffer.len() >= BUFFER_BYTES {
-                self.out.write_all(&self.buffer)?;
-                self.buffer.clear();
-            }
-        }
-        self.out.write_all(&self.buffer)?;
-        self.buffer.clear();
-        Ok(())
-    }
-
-    pub(super) fn out_mut(&mut self) -> &mut W {
-        &mut self.out
-    }
-
-    pub(super) fn finish(mut self) -> Result<W, FormatError> {
-        self.out.flush()?;
-        Ok(self.out)
-    }
+/// Writes the header.
+pub(super) fn writer<W: Write>(layout: Layout, out: W) -> Result<TextWriter<W, Csv>, FormatError> {
+    let names: Vec<_> = layout.shown().iter().map(|column| column.name).collect();
+    let head = format!("{}\r\n", names.join(","));
+    let comma = |place, _: &_| if place == 0 { Vec::new() } else { b",".to_vec() };
+    TextWriter::new((layout, FRAME), head.as_bytes(), comma, out)
 }
 
 impl Dialect for Csv {

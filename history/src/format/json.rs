@@ -3,91 +3,33 @@
 
 use std::io::Write;
 
-use arrow_array::RecordBatch;
-
 use super::FormatError;
-use super::cells::{Cells, Dialect};
+use super::cells::Dialect;
 use super::layout::{Layout, Shown};
-use super::timestamp::Timestamps;
+use super::text::{Frame, TextWriter};
 
-/// Text that is gathered before it is written.
-const BUFFER_BYTES: usize = 64 << 10;
+/// The words of JSON.
+pub(super) struct Json;
 
-/// What stands around the objects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Frame {
-    Array,
-    Lines,
+const ARRAY: Frame = Frame { first: b"\n", next: b",\n", row_end: b"}", end: b"\n]\n", empty_end: b"]\n" };
+const LINES: Frame = Frame { first: b"", next: b"", row_end: b"}\n", end: b"", empty_end: b"" };
+
+/// One array; writes its `[`.
+pub(super) fn array<W: Write>(layout: Layout, out: W) -> Result<TextWriter<W, Json>, FormatError> {
+    TextWriter::new((layout, ARRAY), b"[", key, out)
 }
 
-pub(super) struct JsonWriter<W> {
-    layout: Layout,
-    /// Each with what stands before its value: `{"timestamp":`, `,"agent":`.
-    shown: Vec<(Shown, Vec<u8>)>,
-    frame: Frame,
-    is_empty: bool,
-    times: Timestamps,
-    buffer: Vec<u8>,
-    out: W,
+/// An object a line.
+pub(super) fn lines<W: Write>(layout: Layout, out: W) -> Result<TextWriter<W, Json>, FormatError> {
+    TextWriter::new((layout, LINES), b"", key, out)
 }
 
-struct Json;
-
-impl<W: Write> JsonWriter<W> {
-    pub(super) fn new(layout: Layout, frame: Frame, mut out: W) -> Result<Self, FormatError> {
-        let before = |(index, shown): (usize, Shown)| {
-            let mut text = vec![if index == 0 { b'{' } else { b',' }];
-            Json::text(shown.name, &mut text);
-            text.push(b':');
-            (shown, text)
-        };
-        let shown = layout.shown().into_iter().enumerate().map(before).collect();
-        if frame == Frame::Array {
-            out.write_all(b"[")?;
-        }
-        let buffer = Vec::with_capacity(BUFFER_BYTES);
-        Ok(Self { layout, shown, frame, is_empty: true, times: Timestamps::new(), buffer, out })
-    }
-
-    pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<(), FormatError> {
-        let mut columns = Vec::with_capacity(self.shown.len());
-        for (shown, before) in &self.shown {
-            columns.push((before, Cells::of::<Json>(self.layout.data_set, shown, batch)?));
-        }
-        for row in 0..batch.num_rows() {
-            if self.frame == Frame::Array {
-                self.buffer.extend_from_slice(if self.is_empty { b"\n" } else { b",\n" });
-            }
-            self.is_empty = false;
-            for (before, cells) in &columns {
-                self.buffer.extend_from_slice(before);
-                cells.write::<Json>(row, &mut self.times, &mut self.buffer);
-            }
-            self.buffer.push(b'}');
-            if self.frame == Frame::Lines {
-                self.buffer.push(b'\n');
-            }
-            if self.buffer.len() >= BUFFER_BYTES {
-                self.out.write_all(&self.buffer)?;
-                self.buffer.clear();
-            }
-        }
-        self.out.write_all(&self.buffer)?;
-        self.buffer.clear();
-        Ok(())
-    }
-
-    pub(super) fn out_mut(&mut self) -> &mut W {
-        &mut self.out
-    }
-
-    pub(super) fn finish(mut self) -> Result<W, FormatError> {
-        if self.frame == Frame::Array {
-            self.out.write_all(if self.is_empty { b"]\n" } else { b"\n]\n" })?;
-        }
-        self.out.flush()?;
-        Ok(self.out)
-    }
+/// `{"timestamp":`, `,"agent":`
+fn key(place: usize, shown: &Shown) -> Vec<u8> {
+    let mut text = vec![if place == 0 { b'{' } else { b',' }];
+    Json::text(shown.name, &mut text);
+    text.push(b':');
+    text
 }
 
 impl Dialect for Json {

@@ -1,68 +1,12 @@
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow_array::builder::StringDictionaryBuilder;
-use arrow_array::{ArrayRef, Float64Array, Int64Array, TimestampMicrosecondArray};
+#[path = "../../../tests/support/history_rows.rs"]
+#[allow(dead_code, reason = "the tests of the whole system use the rest")]
+mod by_hand;
+
+pub(crate) use by_hand::{Row as TestRow, Value, batch, text};
 
 use super::*;
-
-/// A cell of a test's row.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Value {
-    Text(String),
-    Integer(i64),
-    Number(f64),
-    Truth(bool),
-}
-
-/// A row by its columns' names; what is not there is null, or what a column that is never null needs.
-pub(crate) type TestRow = BTreeMap<&'static str, Value>;
-
-pub(crate) fn text(text: &str) -> Value {
-    Value::Text(text.to_owned())
-}
-
-/// A batch as a scan gives it.
-pub(crate) fn batch(data_set: DataSet, rows: &[TestRow]) -> RecordBatch {
-    let arrays = columns_of_rows(data_set).map(|column| array(column, rows)).collect();
-    RecordBatch::try_new(data_set.row_schema(), arrays).expect("rows of the schema")
-}
-
-fn array(column: &Column, rows: &[TestRow]) -> ArrayRef {
-    let cells = || rows.iter().map(|row| row.get(column.name));
-    let integers = || {
-        let default = if column.is_nullable { None } else { Some(1) };
-        cells().map(move |cell| match cell {
-            Some(Value::Integer(integer)) => Some(*integer),
-            _ => default,
-        })
-    };
-    let texts = || {
-        let default = if column.is_nullable { None } else { Some("unknown") };
-        cells().map(move |cell| match cell {
-            Some(Value::Text(text)) => Some(text.as_str()),
-            _ => default,
-        })
-    };
-    match column.values {
-        Values::Time => Arc::new(integers().collect::<TimestampMicrosecondArray>().with_timezone("UTC")),
-        Values::Word => {
-            let mut words = StringDictionaryBuilder::<Int32Type>::new();
-            words.extend(texts());
-            Arc::new(words.finish())
-        }
-        Values::Text => Arc::new(texts().collect::<StringArray>()),
-        Values::Integer => Arc::new(integers().collect::<Int64Array>()),
-        Values::Number => Arc::new(
-            cells()
-                .map(|cell| if let Some(Value::Number(number)) = cell { Some(*number) } else { None })
-                .collect::<Float64Array>(),
-        ),
-        Values::Truth => Arc::new(
-            cells().map(|cell| Some(matches!(cell, Some(Value::Truth(true))))).collect::<BooleanArray>(),
-        ),
-    }
-}
 
 #[test]
 fn a_cell_is_what_its_row_has() {

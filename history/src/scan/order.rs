@@ -23,7 +23,7 @@ use crate::partition::Day;
 use crate::store::FileEntry;
 
 /// Rows that a window is planned for.
-pub(super) const WINDOW_ROWS: u64 = 65_536;
+pub(super) const WINDOW_ROWS: u64 = 32_768;
 /// Rows at which a window is halved.
 const WINDOW_ROWS_MAX: usize = 2 * WINDOW_ROWS as usize;
 /// Rows of a batch that is read for a window.

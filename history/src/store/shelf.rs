@@ -79,6 +79,11 @@ impl Shelf {
         self.objects.clone()
     }
 
+    /// Whether it is a folder of this machine.
+    pub(super) fn is_local(&self) -> bool {
+        matches!(self.kind, Kind::Local(_))
+    }
+
     /// Everything that is there.
     pub(super) async fn list(&self) -> Result<Vec<Listed>, StoreError> {
         let listed = self.objects.list(None).map_ok(|meta| Listed {

@@ -43,7 +43,12 @@ pub fn batch(
 /// An aggregate of about `series` series: half of them counters of a thousand projects with names that repeat, half
 /// with names that nobody else has.
 pub fn aggregate(series: usize) -> Aggregate {
-    let config = AggregateConfig { series_per_family_max: series + 10, ..AggregateConfig::collector() };
+    let most = series + 10;
+    let config = AggregateConfig {
+        series_per_family_max: most,
+        team_series_max: most.into(),
+        ..AggregateConfig::collector()
+    };
     let mut aggregate = Aggregate::new(config);
     let (mut made, step) = (0, 2_000);
     while made < series {

@@ -42,8 +42,7 @@ impl Store {
             self.tables[id.index()].remove_if(is_over, |key| removed.push(*key));
             for key in removed {
                 key.labels.iter().for_each(|&text| self.texts.release(text));
-                let team = self.origins.get(key.origin).team;
-                *self.origins.series_of(team, id) -= 1;
+                self.origins.discount_series(key.origin, id);
                 self.origins.release(key.origin);
             }
             let (texts, origins) = (&self.texts, &self.origins);

@@ -10,7 +10,7 @@ use muster::v1;
 use muster::v1::event::Kind;
 
 use super::Store;
-use super::origins::{OriginId, OriginKey, TeamId};
+use super::origins::{Full, OriginId, OriginKey, TeamId};
 use super::owners::{AgentIndex, NOBODY, OwnerId};
 use super::table::{LABELS_MAX, Series, SeriesKey, Slot};
 use super::texts::TextId;
@@ -142,7 +142,7 @@ impl Fact<'_> {
     fn set_bits(&mut self, labels: &[Label], value: f64) {
         let Some(slot) = self.series(labels) else { return };
         // The series holds its origin, so there is an owner to be had unless their number is at its bound.
-        let Some(owner) = self.owner() else { return self.overflowed() };
+        let Some(owner) = self.owner() else { return self.overflowed(Full::Sources) };
         let now = self.now;
         let series = self.store.tables[self.family.index()].get_mut(slot);
         (series.value, series.owner, series.touched_at) = (value.to_bits(), owner, now);
@@ -280,10 +280,9 @@ impl Fact<'_> {
     /// Not often: the first fact of a series, or a fact for which there is no room.
     #[cold]
     fn new_series(&mut self, labels: &[Label]) -> Option<Slot> {
-        if *self.store.origins.series_of(self.team, self.family) as usize
-            >= self.store.config.series_per_family_max
-        {
-            self.overflowed();
+        let per_family_max = self.store.config.series_per_family_max;
+        if let Some(full) = self.store.origins.full(self.team, self.family, per_family_max) {
+            self.overflowed(full);
             return match self.family.family().kind {
                 MetricKind::Gauge(_) => None,
                 MetricKind::Counter(_) | MetricKind::Histogram(_) => Some(self.overflow_series()),
@@ -307,14 +306,16 @@ impl Fact<'_> {
         store.series_or_insert(self.family, self.team, key, self.time_us, self.now)
     }
 
-    /// Counts a fact without a series of its own. Its own family is outside the bound: it has one series a family.
-    fn overflowed(&mut self) {
+    /// Counts a fact without a series of its own. Its own family is outside the bounds: it has one series a family
+    /// and bound.
+    fn overflowed(&mut self, full: Full) {
         let (weight, store) = (self.weight, &mut *self.store);
         store.totals.overflowed = store.totals.overflowed.saturating_add(weight);
         let key = store.origins.own_key(self.team);
         let origin = store.origins.intern(self.team, key, &mut store.texts);
         let family = store.texts.intern(self.family.family().name);
-        let key = SeriesKey { origin, labels: [family, TextId::EMPTY, TextId::EMPTY] };
+        let reason = store.texts.intern(full.reason());
+        let key = SeriesKey { origin, labels: [family, reason, TextId::EMPTY] };
         let own = store.own.series_overflow;
         let slot = store.series_or_insert(own, self.team, key, self.time_us, self.now);
         store.tables[own.index()].get_mut(slot).add(weight, self.now);

@@ -37,7 +37,32 @@ pub(super) struct Origin {
 pub(super) struct Team {
     pub(super) name: TextId,
     /// Series it has in each family.
-    pub(super) series: [u32; FAMILIES_MAX],
+    series: [u32; FAMILIES_MAX],
+    /// Series it has in all.
+    pub(super) series_in_all: usize,
+    series_max: usize,
+}
+
+/// Which bound leaves no room for a series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Full {
+    /// The team's series of the family.
+    Family,
+    /// The team's series in all.
+    Team,
+    /// Sources that own gauges.
+    Sources,
+}
+
+impl Full {
+    /// The reason as pages show it: where it can be set, the setting's name.
+    pub(super) fn reason(self) -> &'static str {
+        match self {
+            Self::Family => "series_per_family_max",
+            Self::Team => "team_series_max",
+            Self::Sources => "sources_max",
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -63,15 +88,21 @@ impl Origins {
     }
 
     /// The team of that name. Teams come from credentials, so there are few, and they stay.
-    pub(super) fn team(&mut self, name: &str, texts: &mut Texts) -> TeamId {
-        let name = texts.intern(name);
-        if let Some(&team) = self.team_index.get(&name) {
+    pub(super) fn team(
+        &mut self,
+        name: &str,
+        series_max: impl FnOnce(&str) -> usize,
+        texts: &mut Texts,
+    ) -> TeamId {
+        let text = texts.intern(name);
+        if let Some(&team) = self.team_index.get(&text) {
             return team;
         }
-        texts.retain(name);
+        texts.retain(text);
         let team = self.teams.len() as TeamId;
-        self.teams.push(Team { name, series: [0; FAMILIES_MAX] });
-        self.team_index.insert(name, team);
+        let series_max = series_max(name);
+        self.teams.push(Team { name: text, series: [0; FAMILIES_MAX], series_in_all: 0, series_max });
+        self.team_index.insert(text, team);
         team
     }
 
@@ -79,8 +110,31 @@ impl Origins {
         &self.teams
     }
 
-    pub(super) fn series_of(&mut self, team: TeamId, family: FamilyId) -> &mut u32 {
-        &mut self.teams[team as usize].series[family.index()]
+    /// Notes that the team has one more series.
+    pub(super) fn count_series(&mut self, team: TeamId, family: FamilyId) {
+        let team = &mut self.teams[team as usize];
+        team.series[family.index()] += 1;
+        team.series_in_all += 1;
+    }
+
+    /// Notes that a series of this origin has gone.
+    pub(super) fn discount_series(&mut self, origin: OriginId, family: FamilyId) {
+        let team = self.get(origin).team;
+        let team = &mut self.teams[team as usize];
+        team.series[family.index()] -= 1;
+        team.series_in_all -= 1;
+    }
+
+    /// Which bound the team's next series of the family would break, if any.
+    pub(super) fn full(&self, team: TeamId, family: FamilyId, per_family_max: usize) -> Option<Full> {
+        let team = &self.teams[team as usize];
+        if team.series[family.index()] as usize >= per_family_max {
+            Some(Full::Family)
+        } else if team.series_in_all >= team.series_max {
+            Some(Full::Team)
+        } else {
+            None
+        }
     }
 
     /// The key that a source of these texts has in this scope: an agent's own page knows one user and one host.

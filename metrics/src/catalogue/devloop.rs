@@ -5,8 +5,9 @@
 //! families of all tools tell it apart. A check before a commit is no push.
 
 use muster::v1;
+use muster::words::{run_status, severity, word};
 
-use super::words::{at_least_one, run_status, severity, word};
+use super::words::at_least_one;
 use super::{
     AGENT, Bounds, COUNT, Family, GAUGE, MIB, MILLIONTHS, MetricKind, Reading, Rule, SEVERITY, STATUS,
 };

@@ -1,7 +1,9 @@
 //! The nine series of Loki Mode's guide: names, order, HELP, TYPE and labels as its own endpoint has them
 //! (contracts/loki-mode.md section 2).
 
-use super::words::{session_status, word};
+use muster::words::word;
+
+use super::words::session_status;
 use super::{COUNT, Family, GAUGE, Rule, SECONDS_SINCE, STATUS};
 
 const LOKI: Family =

@@ -126,11 +126,3 @@ fn a_disabled_name_means_its_family_in_every_spelling_of_the_guide() {
     assert_eq!(disabled("loki_cost_usd"), Vec::<&str>::new());
     assert_eq!(disabled("muster_runs_total"), Vec::<&str>::new());
 }
-
-#[test]
-fn words_are_unique_and_numbered_in_their_order() {
-    let distinct: HashSet<_> = WORDS.iter().collect();
-    assert_eq!(distinct.len(), WORDS.len());
-    assert_eq!(WORDS[word::OVERFLOW.0 as usize], "__overflow__");
-    assert_eq!(WORDS[word::PENDING.0 as usize], "pending");
-}

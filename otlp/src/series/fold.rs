@@ -44,7 +44,8 @@ pub(super) fn resource(
         known.info.clone_from(&target.info);
     }
     let identity = Identity::new(&[origin.user, origin.host, origin.project], attributes);
-    let mut fold = Fold { config, families_made, team, when, target };
+    let (team_name, series_max) = (origin.team.as_str(), config.team_series_max.of(origin.team.as_str()));
+    let mut fold = Fold { config, families_made, team, team_name, series_max, when, target };
     for scope in &sent.scope_metrics {
         fold.scope(&identity, scope);
     }
@@ -102,6 +103,9 @@ struct Fold<'a> {
     config: &'a ForeignConfig,
     families_made: &'a mut u64,
     team: &'a mut TeamStore,
+    team_name: &'a str,
+    /// Of the team.
+    series_max: usize,
     when: When,
     target: Target,
 }
@@ -309,7 +313,31 @@ impl Fold<'_> {
         let series = series.ok_or(Dropped::Malformed)?;
         series.touched_at = self.when.now;
         told.go_on(id, &mut stream.last, &mut series.value);
+        let is_overflow = series.is_overflow();
+        self.count_overflow(is_overflow, head);
         Ok(())
+    }
+
+    /// Counts a point of an overflow series.
+    fn count_overflow(&mut self, is_overflow: bool, head: &MetricHead<'_>) {
+        if is_overflow {
+            let family = self.team.family(&head.name.name, head.kind).ok().flatten();
+            // There may be room by now; the stream stays where it began.
+            let reason = self.full(family).unwrap_or(Dropped::SeriesMax);
+            self.team.count_dropped(reason, 1);
+        }
+    }
+
+    /// Which bound leaves no room for one more series of the family.
+    fn full(&self, family: Option<u32>) -> Option<Dropped> {
+        let family = family.and_then(|id| self.team.families.get(id));
+        if family.map_or(0, |family| family.series.len()) >= self.config.series_per_family_max {
+            Some(Dropped::SeriesMax)
+        } else if self.team.series >= self.series_max {
+            Some(Dropped::TeamSeriesMax)
+        } else {
+            None
+        }
     }
 
     /// The first point of a stream.
@@ -329,6 +357,7 @@ impl Fold<'_> {
         let is_unknown = point.start != 0 && point.start == point.time && !is_new;
         let is_back = point.start != 0 && point.start <= series.let_go_ns;
         let last = told.begin(id, !(is_unknown || is_back), &mut series.value);
+        let is_overflow = series.is_overflow();
         let stream = Stream {
             family: family_id,
             series: series_id,
@@ -339,6 +368,7 @@ impl Fold<'_> {
             last,
         };
         self.team.streams.insert(id, stream);
+        self.count_overflow(is_overflow, head);
         Ok(())
     }
 
@@ -346,21 +376,42 @@ impl Fold<'_> {
     fn series(&mut self, head: &MetricHead<'_>, point: &PointHead<'_>) -> Result<(u32, u32, bool), Dropped> {
         let labels = self.labels(head, point)?;
         let known = self.team.family(&head.name.name, head.kind)?;
-        let family = known.and_then(|id| self.team.families.get(id));
-        if let (Some(id), Some(series)) = (known, family.and_then(|family| family.by_labels.get(&*labels))) {
-            return Ok((id, *series, false));
-        }
-        let in_family = family.map_or(0, |family| family.series.len());
-        if in_family >= self.config.series_per_family_max
-            || self.team.series >= self.config.series_per_team_max
-        {
-            return Err(Dropped::SeriesMax);
+        if let Some(found) = self.find(known, &labels) {
+            return Ok(found);
         }
         if known.is_none() && self.team.families.len() >= self.config.families_per_team_max {
             return Err(Dropped::FamiliesMax);
         }
+        match (self.full(known), head.kind) {
+            (None, _) => self.add_series(head, point, known, (labels, self.target.clone())),
+            (Some(_), Kind::Counter | Kind::Histogram) => {
+                let target = Target::overflow(self.team_name);
+                match self.find(known, &target.labels) {
+                    Some(found) => Ok(found),
+                    None => self.add_series(head, point, known, (target.labels.as_str().into(), target)),
+                }
+            }
+            // A gauge of many sources would be that of any of them.
+            (Some(reason), Kind::Gauge | Kind::Summary) => Err(reason),
+        }
+    }
+
+    fn find(&self, family: Option<u32>, labels: &str) -> Option<(u32, u32, bool)> {
+        let id = family?;
+        let series = self.team.families.get(id)?.by_labels.get(labels)?;
+        Some((id, *series, false))
+    }
+
+    /// A series that is not there yet.
+    fn add_series(
+        &mut self,
+        head: &MetricHead<'_>,
+        point: &PointHead<'_>,
+        known: Option<u32>,
+        (labels, target): (Arc<str>, Target),
+    ) -> Result<(u32, u32, bool), Dropped> {
         let family = known.unwrap_or_else(|| self.add_family(head));
-        let target = self.target();
+        let target = self.team.target(&target.labels).unwrap_or_else(|| self.team.add_target(target));
         let started_us = point.start / 1_000;
         let is_told = started_us > 0 && started_us <= self.when.wall_us;
         let series = Series {
@@ -404,14 +455,6 @@ impl Fold<'_> {
             born: *self.families_made,
             series: Default::default(),
             by_labels: Default::default(),
-        })
-    }
-
-    fn target(&mut self) -> u32 {
-        let Target { labels, project, info, .. } = &self.target;
-        self.team.target(labels).unwrap_or_else(|| {
-            let (labels, project, info) = (labels.clone(), project.clone(), info.clone());
-            self.team.add_target(Target { labels, project, info, series: 0 })
         })
     }
 }

@@ -160,7 +160,7 @@ impl<'a> Page<'a> {
         lines.iter().for_each(|labels| writer.number("", labels, None, Number::Integer(1)));
     }
 
-    /// Figures of each team's OTLP, for its conservation: what came is in a series, or dropped for a reason.
+    /// Figures of each team's OTLP, for its conservation: what came is in a series of its own, or counted with a reason.
     fn figures(&self, out: &mut Vec<u8>) {
         let counter = |name, help| Metadata { name, kind: FamilyType::Counter, help, unit: "" };
         let gauge = |name, help| Metadata { name, kind: FamilyType::Gauge, help, unit: "" };
@@ -171,7 +171,7 @@ impl<'a> Page<'a> {
                 write(&format!(",signal=\"{signal}\""), team.items[signal as usize]);
             }
         });
-        let help = "Data points from OTLP that are in no series of this page, by reason";
+        let help = "Data points from OTLP that are in no series of their own, by reason";
         self.figure(counter("muster_otlp_points_dropped_total", help), out, |team, write| {
             for reason in Dropped::ALL {
                 write(&format!(",reason=\"{}\"", reason.name()), team.dropped[reason as usize]);

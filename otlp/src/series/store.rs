@@ -13,10 +13,15 @@ use super::distribution::Distribution;
 use super::identity::StreamId;
 use crate::Signal;
 
+/// As in [`metrics::Aggregate`].
+const OVERFLOW: &str = "__overflow__";
+/// What the labels of an overflow series end with: it has none of its own.
+const OVERFLOW_LABELS: &str = ",user=\"__overflow__\",host=\"__overflow__\",project=\"__overflow__\"";
+
 /// Metrics of a team that the log names when they conflict; further ones are only counted.
 const WARNED_MAX: usize = 1_000;
 
-/// Why a data point is in no series.
+/// Why a data point is in no series of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Dropped {
     /// Its metric has a name of Muster's own.
@@ -27,7 +32,7 @@ pub enum Dropped {
     InvalidName,
     /// Its team has as many families as it may have.
     FamiliesMax,
-    /// Its family or team has as many series as it may have.
+    /// Its family has as many series as it may have. Counters and histograms are in the overflow series.
     SeriesMax,
     /// It has more labels than a series may have.
     TooManyLabels,
@@ -43,11 +48,13 @@ pub enum Dropped {
     Negative,
     /// It contradicts itself, or says nothing.
     Malformed,
+    /// Its team has as many series as it may have. Counters and histograms are in the overflow series.
+    TeamSeriesMax,
 }
 
 impl Dropped {
     /// All reasons.
-    pub const ALL: [Dropped; 12] = [
+    pub const ALL: [Dropped; 13] = [
         Dropped::OwnName,
         Dropped::TypeConflict,
         Dropped::InvalidName,
@@ -60,6 +67,7 @@ impl Dropped {
         Dropped::NotFinite,
         Dropped::Negative,
         Dropped::Malformed,
+        Dropped::TeamSeriesMax,
     ];
 
     /// As it stands on the page.
@@ -77,6 +85,7 @@ impl Dropped {
             Dropped::NotFinite => "not_finite",
             Dropped::Negative => "negative",
             Dropped::Malformed => "malformed",
+            Dropped::TeamSeriesMax => "team_series_max",
         }
     }
 }
@@ -104,7 +113,7 @@ pub(super) struct TeamStore {
     /// Log records, data points, spans that came.
     pub(super) items: [u64; 3],
     /// Data points by [`Dropped::ALL`].
-    pub(super) dropped: [u64; 12],
+    pub(super) dropped: [u64; 13],
     warned: HashSet<String>,
 }
 
@@ -158,7 +167,7 @@ pub(super) struct Summary {
 }
 
 /// Who sends: what its series have in common, and the rest of its resource.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Target {
     /// Escaped: team, user, host, project, job, instance.
     pub(super) labels: String,
@@ -200,6 +209,21 @@ impl Last {
     /// Whether its series keeps what the stream told when the stream is let go, and must not count it again.
     pub(super) fn only_grows(&self) -> bool {
         matches!(self, Last::Count(_) | Last::Distribution(_) | Last::Summary { .. })
+    }
+}
+
+impl Series {
+    /// Whether it takes what found no room for a series of its own.
+    pub(super) fn is_overflow(&self) -> bool {
+        self.labels.ends_with(OVERFLOW_LABELS)
+    }
+}
+
+impl Target {
+    /// That of a team's overflow series.
+    pub(super) fn overflow(team: &str) -> Self {
+        let labels = format!("team=\"{team}\"{OVERFLOW_LABELS}");
+        Self { labels, project: OVERFLOW.to_owned(), info: String::new(), series: 0 }
     }
 }
 

@@ -40,6 +40,7 @@ fn open(dir: &Path) -> Bench {
         data_dir: dir.to_owned(),
         snapshot_interval: Duration::from_secs(3_600),
         series_per_family_max: 1_000,
+        team_series_max: TeamSeriesMax::default(),
     };
     let folding =
         Folding::start(settings, source, Arc::new(Fleet::new()), journal.durable()).expect("starts");

@@ -28,6 +28,8 @@ pub enum What {
     AgentRevoked,
     /// An agent has another name.
     AgentRenamed,
+    /// The record of an agent that ended was removed.
+    AgentForgotten,
     /// A token was made.
     TokenCreated,
     /// A token is no longer accepted.
@@ -101,6 +103,7 @@ impl What {
             Self::EnrolmentRefused => "enrolment_refused",
             Self::AgentRevoked => "agent_revoked",
             Self::AgentRenamed => "agent_renamed",
+            Self::AgentForgotten => "agent_forgotten",
             Self::TokenCreated => "token_created",
             Self::TokenRevoked => "token_revoked",
             Self::AuthorityChanged => "authority_changed",
@@ -165,6 +168,16 @@ impl Entry {
     pub fn with(mut self, name: &'static str, value: impl Into<Detail>) -> Self {
         self.details.push((name, value.into()));
         self
+    }
+
+    /// What happened.
+    pub(super) fn what(&self) -> What {
+        self.what
+    }
+
+    /// Who did it and how it ended, without the rest.
+    pub(super) fn of_who(&self) -> Self {
+        Self { is_refused: self.is_refused, ..Self::new(self.what, self.who) }
     }
 
     /// The same for nobody in particular.

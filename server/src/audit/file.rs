@@ -1,8 +1,10 @@
 //! The files: appending whole lines, turning at the bound, reading from the oldest.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+
+use crate::own_file::{self, Opening};
 
 /// Name of the newest file; older ones have `.1`, `.2` and so on.
 pub const FILE_NAME: &str = "audit.jsonl";
@@ -31,15 +33,16 @@ impl AuditFile {
 
     /// Appends lines with their ends, durably. After an error none of them is there, or a torn end that readers pass over.
     pub(super) fn append(&self, lines: &[u8]) -> io::Result<()> {
-        let lock = open_private(&self.data_dir.join(LOCK_NAME))?;
+        let lock = own_file::open(&self.data_dir, &self.data_dir.join(LOCK_NAME), Opening::Lock)?;
         // Held for a write and a sync; a command waits for it as long.
         lock.lock()?;
         let path = path(&self.data_dir, 0);
-        let mut file = open_private(&path)?;
+        let open = || own_file::open(&self.data_dir, &path, Opening::Append);
+        let mut file = open()?;
         let mut bytes = file.metadata()?.len();
         if bytes > 0 && bytes + lines.len() as u64 > self.bytes_max {
             self.turn()?;
-            file = open_private(&path)?;
+            file = open()?;
             bytes = 0;
         }
         let written = end_torn_line(&mut file, bytes).and_then(|()| file.write_all(lines));
@@ -121,23 +124,6 @@ fn path(data_dir: &Path, age: usize) -> PathBuf {
         0 => data_dir.join(FILE_NAME),
         age => data_dir.join(format!("{FILE_NAME}.{age}")),
     }
-}
-
-fn open_private(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).append(true).create(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        options.mode(0o600);
-    }
-    let is_new = !path.exists();
-    let file = options.open(path)?;
-    if is_new && let Some(folder) = path.parent() {
-        // A command that root runs must not lock the collector out.
-        crate::record_file::give_to_owner_of(folder, path)?;
-    }
-    Ok(file)
 }
 
 fn open_to_read(path: &Path) -> io::Result<Option<File>> {

@@ -87,9 +87,36 @@ fn a_guesser_with_many_addresses_costs_a_bounded_number_of_lines() {
     }
     bench.log.finish();
     let lines = bench.read();
-    assert_eq!(lines.len(), REPEATS_MAX + 1);
-    let others = lines.last().expect("a line");
-    assert_eq!((&others["by"], &others["count"]), (&"others".into(), &(10_000 - REPEATS_MAX as u64).into()));
+    assert_eq!(lines.len(), REPEATS_MAX + WHO_MAX + 1);
+    let others = lines.iter().find(|line| line["by"] == "others").expect("a line");
+    assert_eq!(others["count"], 10_000 - (REPEATS_MAX + WHO_MAX) as u64);
+    assert_eq!(bench.figures.audit_merged.value(), 10_000 - REPEATS_MAX as u64);
+}
+
+#[test]
+fn neither_other_pages_nor_another_guesser_hide_who_was_refused() {
+    let bench = bench();
+    for n in 0..1_000_u64 {
+        bench.log.record_often(Entry::new(What::HistoryRead, Who::Peer(HERE)).with("asked", n));
+    }
+    bench.log.record_often(refused([10, 0, 0, 1]));
+    for n in 0..1_000_u64 {
+        bench.log.record_often(refused([10, 0, 0, 2]).with("n", n));
+    }
+    bench.log.record_often(refused([10, 0, 0, 3]));
+    bench.log.finish();
+    let lines = bench.read();
+    let of = |address: &str| {
+        let lines = lines.iter().filter(|line| line["what"] == "credential_refused");
+        lines.filter(|line| line["address"] == address).collect::<Vec<_>>()
+    };
+    assert_eq!(of("10.0.0.1").len(), 1, "pages that were read have their own room");
+    let guesser = of("10.0.0.2");
+    assert_eq!(guesser.len(), REPEATS_MAX, "{guesser:?}");
+    let merged = guesser.iter().find(|line| !line["count"].is_null()).expect("a line");
+    assert_eq!(merged["count"], 1_000 - (REPEATS_MAX as u64 - 1));
+    let third = of("10.0.0.3");
+    assert_eq!((third.len(), &third[0]["count"]), (1, &1.into()), "{third:?}");
 }
 
 #[test]
@@ -143,6 +170,18 @@ fn what_cannot_be_written_is_counted_and_told_when_it_can_be_again() {
     let dropped = lines.iter().find(|line| line["what"] == "lines_dropped").expect("told");
     assert_eq!(dropped["count"], 3);
     assert!(lines.iter().any(|line| line["what"] == "token_revoked"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_that_somebody_planted_leads_nowhere() {
+    for name in [FILE_NAME, "audit.lock"] {
+        let (dir, outside) = (tempfile::tempdir().expect("folder"), tempfile::tempdir().expect("folder"));
+        let victim = outside.path().join("victim");
+        std::os::unix::fs::symlink(&victim, dir.path().join(name)).expect("planted");
+        assert!(AuditFile::new(dir.path()).append(b"{}\n").is_err(), "{name}");
+        assert!(!victim.exists(), "{name}");
+    }
 }
 
 #[test]

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use muster::clock::WallTime;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
 };
 use rustls_pki_types::CertificateDer;
 use time::OffsetDateTime;
+use x509_parser::der_parser::asn1_rs::Tag;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{AgentName, AuthorityError};
 
@@ -41,7 +43,7 @@ pub(super) fn authority(key: &KeyPair, now: WallTime) -> Result<(Made, Distingui
 
 /// The next authority, signed by the one before it.
 pub(super) fn bridge(
-    next: &KeyPair,
+    next: &impl PublicKeyData,
     next_name: DistinguishedName,
     by: &Issuer<'_, KeyPair>,
     now: WallTime,
@@ -52,6 +54,28 @@ pub(super) fn bridge(
     may_issue(&mut params);
     let certificate = params.inner.signed_by(next, by)?;
     Ok(params.made(certificate))
+}
+
+/// The name of an authority as it stands in the certificates that it issues.
+pub(super) fn subject_of(certificate: &CertificateDer<'_>) -> Result<DistinguishedName, AuthorityError> {
+    let unreadable = || rcgen::Error::CouldNotParseCertificate;
+    let (_, parsed) = X509Certificate::from_der(certificate).map_err(|_| unreadable())?;
+    let mut name = DistinguishedName::new();
+    for part in parsed.subject().iter_attributes() {
+        let oid = part.attr_type().iter().ok_or_else(unreadable)?;
+        let value = part.attr_value();
+        let text = std::str::from_utf8(value.data).map_err(|_| unreadable())?;
+        // The same kinds as rcgen's for an issuer; the two with wide characters are of the last century.
+        let value = match value.header.tag() {
+            Tag::Utf8String => DnValue::Utf8String(text.to_owned()),
+            Tag::PrintableString => DnValue::PrintableString(text.try_into()?),
+            Tag::Ia5String => DnValue::Ia5String(text.try_into()?),
+            Tag::T61String => DnValue::TeletexString(text.try_into()?),
+            _ => return Err(unreadable().into()),
+        };
+        name.push(DnType::from_oid(&oid.collect::<Vec<_>>()), value);
+    }
+    Ok(name)
 }
 
 /// An agent's.

@@ -9,6 +9,8 @@ use rustls_pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::fingerprint;
+
 const SCHEME: &str = "muster://";
 const KIND: &str = "agent";
 
@@ -28,6 +30,10 @@ pub struct PeerCertificate {
     pub name: Option<AgentName>,
     /// When it ends. A connection may outlive it.
     pub not_after: WallTime,
+    /// Its serial number in hexadecimal digits.
+    pub serial: String,
+    /// SHA-256 of it in hexadecimal digits: two may have one serial number, if somebody else has the authority's key.
+    pub sha256: String,
 }
 
 /// A name that is none of an agent's.
@@ -61,8 +67,9 @@ impl PeerCertificate {
     /// Reads a certificate that has been verified.
     pub(crate) fn of(certificate: &CertificateDer<'_>) -> Self {
         // What the verifier has accepted can be parsed; if not, it is of nobody and has ended.
+        let sha256 = fingerprint(certificate);
         let Ok((_, parsed)) = X509Certificate::from_der(certificate) else {
-            return Self { name: None, not_after: WallTime(0) };
+            return Self { name: None, not_after: WallTime(0), serial: String::new(), sha256 };
         };
         let ends_at = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0);
         let names = parsed.subject_alternative_name().ok().flatten();
@@ -70,7 +77,8 @@ impl PeerCertificate {
             [GeneralName::URI(uri)] => uri.parse().ok(),
             _ => None,
         });
-        Self { name, not_after: WallTime(ends_at.saturating_mul(1_000_000)) }
+        let serial = parsed.raw_serial().iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { name, not_after: WallTime(ends_at.saturating_mul(1_000_000)), serial, sha256 }
     }
 }
 

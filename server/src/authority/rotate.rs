@@ -8,8 +8,9 @@ use rustls_pki_types::CertificateDer;
 
 use super::kept::{Kept, KeyPem, Own, Retired};
 use super::{AuthorityError, Brought, PeerCertificate, certificate_of, fingerprint, issue};
+use crate::agents;
 use crate::config::AuthoritySettings;
-use crate::record_file::{self, Edit};
+use crate::record_file::{self, Edit, RecordFileError};
 
 /// Authorities that may be trusted besides the current one: each is a certificate in every handshake.
 const RETIRED_MAX: usize = 8;
@@ -88,9 +89,7 @@ pub fn rotate(
     let next = Own { certificate_pem: made.pem, key_pem: KeyPem::new(key.serialize_pem()) };
     let mut retired = None;
     if let Some(old) = kept.own.replace(next) {
-        let old_key = KeyPair::from_pem(old.key_pem.expose())?;
-        let old_issuer = Issuer::from_ca_cert_der(&certificate_of(&old.certificate_pem)?, old_key)?;
-        let bridge = issue::bridge(&key, name, &old_issuer, now, until)?;
+        let bridge = issue::bridge(&key, name, &issuer_of(&old)?, now, until)?;
         let record = Retired {
             certificate_pem: old.certificate_pem,
             bridge_pem: Some(bridge.pem),
@@ -103,36 +102,63 @@ pub fn rotate(
     Ok(Rotated { fingerprint: fingerprint(&made.der), retired })
 }
 
+/// When the last certificate that was issued up to now has ended. A life may have been longer when it was issued than it is
+/// now.
+pub fn last_end(
+    data_dir: &Path,
+    settings: &AuthoritySettings,
+    now: WallTime,
+) -> Result<WallTime, RecordFileError> {
+    let last = agents::last_end(data_dir)?;
+    Ok(last.max(WallTime(now.0.saturating_add(settings.certificate_life.as_micros() as u64))))
+}
+
 /// Forgets what has ended, retires what is not in use any more, and makes an own authority if there is none.
 pub(super) fn note(
     kept: &mut Kept,
-    brought_pem: Option<&str>,
+    brought: Option<&Brought>,
     now: WallTime,
     until: WallTime,
 ) -> Result<(), AuthorityError> {
     forget_ended(kept, now);
+    let brought_pem = brought.map(|brought| brought.pem.as_str());
     let retire = |certificate_pem| Retired { certificate_pem, bridge_pem: None, trusted_until_us: until.0 };
     if kept.brought_pem.as_deref() != brought_pem {
         let before = std::mem::replace(&mut kept.brought_pem, brought_pem.map(str::to_owned));
         kept.retired.extend(before.map(retire));
     }
-    match (brought_pem, &kept.own) {
-        (Some(_), Some(_)) => {
-            let own = kept.own.take().map(|own| own.certificate_pem);
-            kept.retired.extend(own.map(retire));
+    match (brought, kept.own.take()) {
+        (Some(brought), Some(own)) => {
+            let bridge = bridge_to(brought, &own, now, until).inspect_err(|error| {
+                tracing::warn!(%error, "agents that enrolled under the collector's own authority do not know the one that \
+                    was brought along, and have to enrol anew if it issues the collector's certificate");
+            });
+            kept.retired.push(Retired { bridge_pem: bridge.ok(), ..retire(own.certificate_pem) });
         }
         (None, None) => {
             let key = KeyPair::generate()?;
             let (made, _) = issue::authority(&key, now)?;
             kept.own = Some(Own { certificate_pem: made.pem, key_pem: KeyPem::new(key.serialize_pem()) });
         }
-        _ => {}
+        (_, own) => kept.own = own,
     }
     // One that was brought along again is current, whatever it was before.
     kept.retired.retain(|retired| Some(retired.certificate_pem.as_str()) != brought_pem);
     let excess = kept.retired.len().saturating_sub(RETIRED_MAX);
     kept.retired.drain(..excess);
     Ok(())
+}
+
+/// What was brought along, signed by the own authority: who trusts only that trusts this.
+fn bridge_to(brought: &Brought, own: &Own, now: WallTime, until: WallTime) -> Result<String, AuthorityError> {
+    let first = brought.chain.first().ok_or(AuthorityError::Ended)?;
+    let name = issue::subject_of(first)?;
+    Ok(issue::bridge(&brought.key, name, &issuer_of(own)?, now, until)?.pem)
+}
+
+fn issuer_of(own: &Own) -> Result<Issuer<'static, KeyPair>, AuthorityError> {
+    let key = KeyPair::from_pem(own.key_pem.expose())?;
+    Ok(Issuer::from_ca_cert_der(&certificate_of(&own.certificate_pem)?, key)?)
 }
 
 fn forget_ended(kept: &mut Kept, now: WallTime) {

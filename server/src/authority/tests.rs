@@ -1,11 +1,13 @@
 //! Rotation, by the eyes of those who verify.
 
+use std::cell::RefCell;
+use std::io;
 use std::time::Duration;
 
 use muster::atomic_file::{Access, replace};
 use muster::clock::ManualClock;
 use muster::ids::AgentId;
-use rcgen::{BasicConstraints, CertificateParams, IsCa};
+use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, DnValue, IsCa};
 use rustls::RootCertStore;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
@@ -13,6 +15,7 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls_pki_types::{ServerName, UnixTime};
 
 use super::*;
+use crate::agents::AgentFile;
 
 const NAME: &str = "collector.example";
 const HOUR_US: u64 = 3_600_000_000;
@@ -81,7 +84,8 @@ fn the_authority_is_made_once_and_its_certificates_say_who_they_are_of() {
     let authority = bench.open();
     let issued = authority.issue(&agent(), &key()).expect("issued");
     let read = PeerCertificate::of(&issued.chain[0]);
-    assert_eq!(read, PeerCertificate { name: Some(agent()), not_after: issued.not_after });
+    assert_eq!((read.name.as_ref(), read.not_after), (Some(&agent()), issued.not_after));
+    assert_eq!((&read.serial, &read.sha256), (&issued.serial, &fingerprint(&issued.chain[0])));
     assert_eq!(issued.not_after.0, bench.clock.wall().0 + HOUR_US);
     assert!(issued.not_before < bench.clock.wall());
     let again = bench.open();
@@ -138,6 +142,54 @@ fn a_rotation_cuts_nobody_off_and_the_old_authority_is_forgotten_with_its_last_c
     assert!(told.retired.iter().all(|retired| retired.fingerprint != first));
 }
 
+thread_local! {
+    /// What a test has happen when what is kept has been read.
+    static MEANWHILE: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
+}
+
+fn read_and_then_it_changes(data_dir: &Path) -> Result<Kept, RecordFileError> {
+    let read = record_file::read(data_dir);
+    if let Some(change) = MEANWHILE.take() {
+        change();
+    }
+    read
+}
+
+fn cannot_be_read(data_dir: &Path) -> Result<Kept, RecordFileError> {
+    // No descriptor is left.
+    Err(RecordFileError::Io {
+        what: "read",
+        path: data_dir.to_owned(),
+        source: io::Error::from_raw_os_error(24),
+    })
+}
+
+#[test]
+fn a_rotation_while_the_file_is_read_is_seen_at_the_next_look() {
+    let bench = Bench::new();
+    let authority = bench.open();
+    bench.rotate();
+    let (dir, settings, now) = (bench.dir.path().to_owned(), bench.settings.clone(), bench.clock.wall());
+    let until = WallTime(now.0 + HOUR_US);
+    MEANWHILE.set(Some(Box::new(move || {
+        rotate(&dir, &settings, now, until).expect("rotates");
+    })));
+    assert!(authority.look_by(read_and_then_it_changes).expect("readable"));
+    assert!(authority.look().expect("readable"), "the second rotation is missed");
+    assert_eq!(authority.fingerprint(), bench.open().fingerprint());
+    assert!(!authority.look().expect("readable"));
+}
+
+#[test]
+fn what_could_not_be_read_is_read_at_the_next_look_though_nothing_changed() {
+    let bench = Bench::new();
+    let authority = bench.open();
+    let rotated = bench.rotate();
+    assert!(authority.look_by(cannot_be_read).is_err());
+    assert!(authority.look().expect("readable"), "the rotation is missed");
+    assert_eq!(authority.fingerprint(), rotated.fingerprint);
+}
+
 #[test]
 fn an_authority_that_is_brought_along_issues_and_the_one_before_stays_trusted() {
     let mut bench = Bench::new();
@@ -148,16 +200,31 @@ fn an_authority_that_is_brought_along_issues_and_the_one_before_stays_trusted() 
     let bring = |is_ca| {
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        let country = DnValue::PrintableString("DE".try_into().expect("printable"));
+        params.distinguished_name.push(DnType::CountryName, country);
+        params.distinguished_name.push(DnType::OrganizationName, "Example, the");
         params.is_ca = if is_ca { IsCa::Ca(BasicConstraints::Unconstrained) } else { IsCa::NoCa };
         let pem = params.self_signed(&key).expect("certificate").pem();
         replace(&files.cert_file, pem.as_bytes(), Access::Umask).expect("written");
         replace(&files.key_file, key.serialize_pem().as_bytes(), Access::Owner).expect("written");
     };
     bring(true);
+    // From when a certificate lived longer.
+    let long_us = before.not_after.0 + 100 * HOUR_US;
+    let record = serde_json::json!({
+        "id": agent().agent, "team": "red", "name": "laptop", "enrolled_us": 1, "serial": "01", "not_after_us": long_us,
+        "token_id": muster::credential::Token::from_random([1; 44]).id(),
+    });
+    let record = serde_json::from_value(record).expect("a record");
+    AgentFile::edit(bench.dir.path()).expect("free").enrolled(record).expect("kept");
     bench.settings.files = Some(files.clone());
     let authority = bench.open();
     let issued = authority.issue(&agent(), &key()).expect("issued");
     assert!(bench.takes(&authority, &issued) && bench.takes(&authority, &before));
+    assert!(bench.trusts(&before.authorities, &own(&authority)), "who knows the collector's own alone");
+    let told = known(bench.dir.path(), &bench.settings).expect("readable").expect("there");
+    assert_eq!(told.retired[0].trusted_until.0, long_us, "as long as its last certificate");
     let refused = rotate(bench.dir.path(), &bench.settings, WallTime(1), WallTime(2)).err();
     assert!(matches!(refused, Some(AuthorityError::BroughtAlong)));
 

@@ -1,4 +1,4 @@
-//! `muster agents list|show|revoke|rename`: the agents that have certificates.
+//! `muster agents list|show|revoke|rename|forget`: the agents that have certificates.
 //!
 //! Works on the data folder; a running collector sees a change within a second, and ends what a revoked agent has open.
 //! What an agent's configuration is (docs/remote-configuration.md) only the running collector knows: it is asked, and
@@ -6,19 +6,19 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use muster::clock::{Clock, SystemClock, WallTime};
 use muster::ids::Team;
-use muster::settings;
 use serde_json::{Value, json};
 
 use super::collector::{Collector, CollectorArguments};
+use super::installation::Installation;
 use super::{Failure, audited, configuration, print, status, time};
-use crate::agents::{AGENT_TEXT_BYTES_MAX, AgentFile, AgentRecord};
+use crate::agents::{AGENT_TEXT_BYTES_MAX, AgentFile, AgentFileError, AgentRecord};
 use crate::audit::{Entry, What, Who};
-use crate::config::{Config, Overrides};
+use crate::config::Config;
 
 /// A name this much alike is worth naming (Jaro-Winkler, 0 to 1).
 const LIKENESS_MIN: f64 = 0.75;
@@ -34,12 +34,8 @@ static UNHEARD: Value = Value::Null;
 /// Arguments of `muster agents`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The collector's configuration file.
-    #[arg(long, env = "MUSTER_CONFIG", global = true)]
-    config: Option<PathBuf>,
-    /// The collector's data folder.
-    #[arg(long, env = "MUSTER_DATA_DIR", global = true)]
-    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    installation: Installation,
     /// Of this team alone.
     #[arg(long, global = true)]
     team: Option<Team>,
@@ -79,12 +75,15 @@ enum Command {
         /// What to call it.
         name: String,
     },
+    /// Remove the record of an agent that was revoked or has expired, for longer than a certificate lives.
+    Forget {
+        /// Its name, or its id or the beginning of that.
+        agent: String,
+    },
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
-    let overrides = Overrides { data_dir: arguments.data_dir, ..Default::default() };
-    let path = arguments.config.or_else(|| settings::default_file(&settings::process_environment));
-    let config = Config::load(path.as_deref(), &overrides)?;
+    let config = arguments.installation.load()?;
     let data_dir = config.data_dir.clone();
     let now = SystemClock::new().wall();
     let mut records = AgentFile::list(&data_dir).map_err(Failure::other)?;
@@ -108,6 +107,9 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         Command::Revoke { agent } => revoke(&data_dir, find(&records, &agent)?, now),
         Command::Rename { agent, name } => rename(&data_dir, find(&records, &agent)?, &name),
+        Command::Forget { agent } => {
+            forget(&data_dir, find(&records, &agent)?, config.authority.certificate_life, now)
+        }
     }
 }
 
@@ -136,6 +138,26 @@ fn rename(data_dir: &Path, record: &AgentRecord, name: &str) -> Result<(), Failu
     let entry = Entry::new(What::AgentRenamed, Who::Command("agents rename"));
     audited(data_dir, &entry.team(&renamed.team).agent(renamed.id).with("name", name));
     print(&format!("{} is called {} now\n", renamed.id, renamed.name))
+}
+
+fn forget(data_dir: &Path, record: &AgentRecord, life: Duration, now: WallTime) -> Result<(), Failure> {
+    let called = format!("{} ({}) of team {}", record.name, record.id, record.team);
+    let mut file = AgentFile::edit(data_dir).map_err(Failure::other)?;
+    let forgotten = file.forget(&record.name(), life, now).map_err(|error| match error {
+        AgentFileError::Valid => Failure::Other(format!(
+            "{called} may speak until {}: `muster agents revoke` takes that from it",
+            time(record.not_after_us)
+        )),
+        AgentFileError::EndedLately { forgettable_at } => Failure::Other(format!(
+            "{called} is {}, and a certificate of it might be valid still: it can be forgotten from {} on",
+            record.state(now),
+            time(forgettable_at.0)
+        )),
+        error => Failure::other(error),
+    })?;
+    let entry = Entry::new(What::AgentForgotten, Who::Command("agents forget"));
+    audited(data_dir, &entry.team(&forgotten.team).agent(forgotten.id).with("name", forgotten.name.as_str()));
+    print(&format!("{called} is forgotten\n"))
 }
 
 /// The agent of this name, id, or beginning of an id.
@@ -321,7 +343,9 @@ mod tests {
             enrolled_us: 0,
             token_id: Token::from_random([n; 44]).id().clone(),
             serial: String::new(),
+            sha256: String::new(),
             not_after_us: 0,
+            previous: None,
             renewed_us: None,
             revoked_us: None,
         }

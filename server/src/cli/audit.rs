@@ -4,7 +4,6 @@
 //! passed over and counted on standard error.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -12,12 +11,11 @@ use history::when;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use muster::clock::{Clock, SystemClock, WallTime};
-use muster::settings;
 use serde_json::{Map, Value};
 
 use super::Failure;
+use super::installation::Installation;
 use crate::audit::{self, Follower};
-use crate::config::{Config, Overrides};
 
 /// How often a followed log is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
@@ -36,18 +34,12 @@ pub(super) struct Arguments {
     /// The lines as they are in the log, for programs.
     #[arg(long)]
     json: bool,
-    /// The collector's configuration file.
-    #[arg(long, env = "MUSTER_CONFIG")]
-    config: Option<PathBuf>,
-    /// The collector's data folder.
-    #[arg(long, env = "MUSTER_DATA_DIR")]
-    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    installation: Installation,
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
-    let overrides = Overrides { data_dir: arguments.data_dir, ..Default::default() };
-    let path = arguments.config.or_else(|| settings::default_file(&settings::process_environment));
-    let data_dir = Config::load(path.as_deref(), &overrides)?.data_dir;
+    let data_dir = arguments.installation.load()?.data_dir;
     let now = SystemClock::new().wall();
     let since = when::parse(&arguments.since, now, &TimeZone::system())
         .map_err(|error| Failure::Usage(format!("--since: {error}")))?;

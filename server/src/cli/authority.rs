@@ -2,27 +2,22 @@
 //!
 //! Works on the data folder; a running collector sees a change within a second.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use muster::clock::{Clock, SystemClock, WallTime};
-use muster::settings;
+use muster::clock::{Clock, SystemClock};
 use serde_json::json;
 
+use super::installation::Installation;
 use super::{Failure, audited, print, time};
-use crate::agents::AgentFile;
 use crate::audit::{Entry, What, Who};
 use crate::authority::{self, Known};
-use crate::config::{AuthoritySettings, Config, Overrides};
+use crate::config::{AuthoritySettings, Config};
 
 /// Arguments of `muster authority`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The collector's configuration file.
-    #[arg(long, env = "MUSTER_CONFIG", global = true)]
-    config: Option<PathBuf>,
-    /// The collector's data folder.
-    #[arg(long, env = "MUSTER_DATA_DIR", global = true)]
-    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    installation: Installation,
     #[command(subcommand)]
     command: Command,
 }
@@ -43,9 +38,7 @@ enum Command {
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
-    let overrides = Overrides { data_dir: arguments.data_dir, ..Default::default() };
-    let path = arguments.config.or_else(|| settings::default_file(&settings::process_environment));
-    let Config { data_dir, authority, .. } = Config::load(path.as_deref(), &overrides)?;
+    let Config { data_dir, authority, .. } = arguments.installation.load()?;
     match arguments.command {
         Command::Show { json, pem } => show(&data_dir, &authority, json, pem),
         Command::Rotate => rotate(&data_dir, &authority),
@@ -101,11 +94,7 @@ fn words_of(known: &Known) -> String {
 
 fn rotate(data_dir: &Path, settings: &AuthoritySettings) -> Result<(), Failure> {
     let now = SystemClock::new().wall();
-    // A life may have been longer when a certificate was issued than it is now.
-    let agents = AgentFile::list(data_dir).map_err(Failure::other)?;
-    let last_us = agents.iter().map(|record| record.not_after_us).max().unwrap_or(0);
-    let life_us = settings.certificate_life.as_micros() as u64;
-    let until = WallTime(last_us.max(now.0.saturating_add(life_us)));
+    let until = authority::last_end(data_dir, settings, now).map_err(Failure::other)?;
     let rotated = authority::rotate(data_dir, settings, now, until).map_err(Failure::other)?;
     let entry = Entry::new(What::AuthorityChanged, Who::Command("authority rotate"));
     audited(data_dir, &entry.with("fingerprint", rotated.fingerprint.as_str()));

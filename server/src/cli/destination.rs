@@ -4,26 +4,22 @@
 //! what it is doing is shown by `muster status`.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use comfy_table::{Table, presets};
-use muster::settings;
 use serde_json::json;
 
+use super::installation::Installation;
 use super::{Failure, print, time};
-use crate::config::{Config, Overrides};
+use crate::config::Config;
 use crate::forward::dead_letter::{DeadLetterError, DeadLetters, Listed};
 use crate::forward::folder_of;
 
 /// Arguments of `muster destination`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The collector's configuration file.
-    #[arg(long, env = "MUSTER_CONFIG", global = true)]
-    config: Option<PathBuf>,
-    /// The collector's data folder.
-    #[arg(long, env = "MUSTER_DATA_DIR", global = true)]
-    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    installation: Installation,
     #[command(subcommand)]
     command: Command,
 }
@@ -79,9 +75,7 @@ struct Found {
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
-    let overrides = Overrides { data_dir: arguments.data_dir, ..Default::default() };
-    let path = arguments.config.or_else(|| settings::default_file(&settings::process_environment));
-    let config = Config::load(path.as_deref(), &overrides)?;
+    let config = arguments.installation.load()?;
     match arguments.command {
         Command::List { json } => list(&config, json),
         Command::DeadLetter(DeadLetterCommand::List { destination, json }) => {

@@ -2,6 +2,7 @@
 //!
 //! The guide of DevLoop has these commands as `devloop telemetry ...`; they take the same flags here.
 
+mod audited;
 mod deliver;
 mod export;
 mod interrupt;

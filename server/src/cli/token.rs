@@ -3,19 +3,19 @@
 //! Edits the token file of the data folder; a running collector sees it within a second.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use muster::clock::{Clock, SystemClock, WallTime};
 use muster::credential::{Token, TokenKind};
 use muster::ids::Team;
-use muster::settings;
 use serde_json::json;
 
+use super::installation::Installation;
 use super::{Failure, audited, print, time};
 use crate::audit::{Entry, What, Who};
 use crate::authority;
-use crate::config::{AuthoritySettings, Config, Overrides};
+use crate::config::{AuthoritySettings, Config};
 use crate::credentials::{NewToken, Scope, TOKEN_NAME_BYTES_MAX, TokenFile, TokenRecord};
 
 /// An enrolment token is for now, and for the person next to whoever makes it.
@@ -28,12 +28,8 @@ const USES_MAX: i64 = 100_000;
 /// Arguments of `muster token`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The collector's configuration file.
-    #[arg(long, env = "MUSTER_CONFIG", global = true)]
-    config: Option<PathBuf>,
-    /// The collector's data folder.
-    #[arg(long, env = "MUSTER_DATA_DIR", global = true)]
-    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    installation: Installation,
     #[command(subcommand)]
     command: Command,
 }
@@ -88,9 +84,7 @@ enum TokenRole {
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
-    let overrides = Overrides { data_dir: arguments.data_dir, ..Default::default() };
-    let path = arguments.config.or_else(|| settings::default_file(&settings::process_environment));
-    let Config { data_dir, authority, .. } = Config::load(path.as_deref(), &overrides)?;
+    let Config { data_dir, authority, .. } = arguments.installation.load()?;
     let now = SystemClock::new().wall();
     match arguments.command {
         Command::Create(asked) => create(&data_dir, &authority, asked, now),

@@ -24,7 +24,7 @@ const SERVER: [&str; 11] = [
     "limits",
     "journal",
 ];
-const LIMITS: [&str; 18] = [
+const LIMITS: [&str; 20] = [
     "fleet",
     "team",
     "team_bytes_per_second",
@@ -38,7 +38,9 @@ const LIMITS: [&str; 18] = [
     "http_connections_max",
     "streams_max",
     "streams_per_team_max",
+    "agent_streams_max",
     "series_per_family_max",
+    "team_series_max",
     "snapshot_interval_seconds",
     "otlp_connections_max",
     "otlp_request_bytes_max",

@@ -1,12 +1,13 @@
 //! Bounds of the collector, each with its reason, and what the operator may set.
 //!
 //! `fleet` picks a preset ([`Fleet`]), single values override it, `[server.limits.team.NAME]` overrides it for one team.
-//! Without `fleet` the bounds on numbers are those of the largest, and there are no quotas of rates: what is right for a team
-//! depends on its size, and a collector for one's own machine should take what the disk takes.
+//! Without `fleet` the bounds on numbers are those of the largest, and there are no quotas of rates
+//! (docs/adr/0005-no-quotas-of-rates-unless-a-fleet-is-named.md).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use metrics::aggregate::TeamSeriesMax;
 use muster::ids::Team;
 
 use super::ConfigError;
@@ -24,6 +25,10 @@ pub const STREAMS_MAX_DEFAULT: usize = 10_000;
 pub const STREAMS_PER_TEAM_MAX_DEFAULT: usize = 5_000;
 /// Series of one family in one team (design.md section 6): past it there is one overflow series and a counter.
 pub const SERIES_PER_FAMILY_MAX_DEFAULT: usize = metrics::aggregate::SERIES_PER_FAMILY_MAX;
+/// Series of one team in all families, of each of its events and of its OTLP metrics: a page that is scraped in seconds.
+pub const TEAM_SERIES_MAX_DEFAULT: usize = metrics::aggregate::TEAM_SERIES_MAX;
+/// Open streams of one agent: it has one, and clones of its folder have one each.
+pub const AGENT_STREAMS_MAX_DEFAULT: usize = 16;
 /// How often the aggregate is saved: what a restart replays at most, besides the bytes bound.
 pub const SNAPSHOT_INTERVAL_DEFAULT: Duration = Duration::from_secs(30);
 /// Connections to OTLP/HTTP: tools keep one each, and their agents take most of what they send.
@@ -77,6 +82,8 @@ pub struct TeamLimits {
     pub rates: Rates,
     /// Its open streams.
     pub streams_max: Option<usize>,
+    /// Its series in all families.
+    pub series_max: Option<usize>,
 }
 
 /// Bounds that the operator may set in `[server.limits]`.
@@ -92,8 +99,12 @@ pub struct Limits {
     pub streams_max: usize,
     /// Streams of one team.
     pub streams_per_team_max: usize,
+    /// Streams of one agent.
+    pub agent_streams_max: usize,
     /// Series of one family in one team.
     pub series_per_family_max: usize,
+    /// Series of one team in all families.
+    pub team_series_max: usize,
     /// How often the aggregate is saved.
     pub snapshot_interval: Duration,
     /// Connections to OTLP/HTTP.
@@ -118,7 +129,9 @@ impl Default for Limits {
             http_connections_max: HTTP_CONNECTIONS_MAX_DEFAULT,
             streams_max: STREAMS_MAX_DEFAULT,
             streams_per_team_max: STREAMS_PER_TEAM_MAX_DEFAULT,
+            agent_streams_max: AGENT_STREAMS_MAX_DEFAULT,
             series_per_family_max: SERIES_PER_FAMILY_MAX_DEFAULT,
+            team_series_max: TEAM_SERIES_MAX_DEFAULT,
             snapshot_interval: SNAPSHOT_INTERVAL_DEFAULT,
             otlp_connections_max: OTLP_CONNECTIONS_MAX_DEFAULT,
             otlp_request_bytes_max: OTLP_REQUEST_BYTES_MAX_DEFAULT,
@@ -155,7 +168,8 @@ impl Fleet {
         // An agent's do not depend on how many there are: a day's spool (256 MiB) is there within three minutes, and a
         // hand that presses reconnect is not a storm.
         let agent_rates = rates(2 << 20, 20_000, 2);
-        let sized = |connections_max, per_ip, streams_max, per_team, otlp, team_rates| Limits {
+        let sized = |connections_max, per_ip, streams_max, per_team, otlp, series, team_rates| Limits {
+            team_series_max: series,
             connections_max,
             connections_per_ip_max: per_ip,
             streams_max,
@@ -166,17 +180,28 @@ impl Fleet {
             ..Limits::default()
         };
         match self {
-            Self::Ten => sized(200, 100, 100, 50, 100, rates(8 << 20, 50_000, 10)),
-            Self::Thousand => sized(2_500, 1_000, 2_000, 1_000, 1_000, rates(32 << 20, 150_000, 200)),
+            Self::Ten => sized(200, 100, 100, 50, 100, 50_000, rates(8 << 20, 50_000, 10)),
+            Self::Thousand => {
+                sized(2_500, 1_000, 2_000, 1_000, 1_000, 100_000, rates(32 << 20, 150_000, 200))
+            }
             Self::TenThousand => sized(
                 CONNECTIONS_MAX_DEFAULT,
                 CONNECTIONS_PER_IP_MAX_DEFAULT,
                 STREAMS_MAX_DEFAULT,
                 STREAMS_PER_TEAM_MAX_DEFAULT,
                 OTLP_CONNECTIONS_MAX_DEFAULT,
+                TEAM_SERIES_MAX_DEFAULT,
                 rates(64 << 20, 300_000, 500),
             ),
         }
+    }
+}
+
+impl Limits {
+    /// Most series of each team.
+    pub fn series_max(&self) -> TeamSeriesMax {
+        let own = self.teams.iter().filter_map(|(team, own)| Some((team.to_string(), own.series_max?)));
+        TeamSeriesMax { all: self.team_series_max, own: own.collect() }
     }
 }
 
@@ -201,7 +226,9 @@ pub(super) struct RawLimits {
     http_connections_max: Option<usize>,
     streams_max: Option<usize>,
     streams_per_team_max: Option<usize>,
+    agent_streams_max: Option<usize>,
     series_per_family_max: Option<usize>,
+    team_series_max: Option<usize>,
     snapshot_interval_seconds: Option<u64>,
     otlp_connections_max: Option<usize>,
     otlp_request_bytes_max: Option<usize>,
@@ -223,6 +250,7 @@ struct RawTeamLimits {
     events_per_second: Option<u64>,
     streams_per_second: Option<u64>,
     streams_max: Option<usize>,
+    series_max: Option<usize>,
 }
 
 impl RawLimits {
@@ -245,7 +273,9 @@ impl RawLimits {
             http_connections_max: count!(http_connections_max),
             streams_max: count!(streams_max),
             streams_per_team_max: count!(streams_per_team_max),
+            agent_streams_max: count!(agent_streams_max),
             series_per_family_max: count!(series_per_family_max),
+            team_series_max: count!(team_series_max),
             snapshot_interval: Duration::from_secs(snapshot_seconds),
             otlp_connections_max: count!(otlp_connections_max),
             otlp_request_bytes_max: within(
@@ -290,14 +320,18 @@ fn teams(raw: BTreeMap<String, RawTeamLimits>) -> Result<BTreeMap<Team, TeamLimi
             events: rate(SETTING, raw.events_per_second)?,
             streams: rate(SETTING, raw.streams_per_second)?,
         };
-        let streams_max = raw.streams_max.map(|max| within(SETTING, Some(max), max, &COUNT_RANGE));
-        Ok((team, TeamLimits { rates, streams_max: streams_max.transpose()? }))
+        let (streams_max, series_max) = (count(SETTING, raw.streams_max)?, count(SETTING, raw.series_max)?);
+        Ok((team, TeamLimits { rates, streams_max, series_max }))
     };
     raw.into_iter().map(one).collect()
 }
 
 fn rate(setting: &'static str, value: Option<u64>) -> Result<Option<u64>, ConfigError> {
     value.map(|value| within(setting, Some(value), value, &RATE_RANGE)).transpose()
+}
+
+fn count(setting: &'static str, value: Option<usize>) -> Result<Option<usize>, ConfigError> {
+    value.map(|value| within(setting, Some(value), value, &COUNT_RANGE)).transpose()
 }
 
 #[cfg(test)]
@@ -314,13 +348,15 @@ mod tests {
     fn a_preset_is_taken_by_name_and_single_values_override_it() {
         assert_eq!(parse("").expect("valid"), Limits::default());
         assert_eq!(parse("[server.limits]\nfleet = 1000\n").expect("valid"), Fleet::Thousand.limits());
-        let text = "[server.limits]\nfleet = 10\nstreams_max = 7\nagent_events_per_second = 3\n\
-                    [server.limits.team.\"eu.red\"]\nbytes_per_second = 5\nstreams_max = 2\n";
+        let text = "[server.limits]\nfleet = 10\nstreams_max = 7\nagent_events_per_second = 3\nteam_series_max = 9\n\
+                    [server.limits.team.\"eu.red\"]\nbytes_per_second = 5\nstreams_max = 2\nseries_max = 4\n";
         let limits = parse(text).expect("valid");
         assert_eq!((limits.streams_max, limits.agent_rates.events), (7, Some(3)));
         assert_eq!(limits.agent_rates.bytes, Fleet::Ten.limits().agent_rates.bytes);
         let own = limits.teams[&"eu.red".parse::<Team>().expect("team")];
         assert_eq!((own.rates.bytes, own.rates.events, own.streams_max), (Some(5), None, Some(2)));
+        let (red, blue) = (limits.series_max().of("eu.red"), limits.series_max().of("blue"));
+        assert_eq!((red, blue), (4, 9));
     }
 
     #[test]
@@ -330,6 +366,7 @@ mod tests {
             ("[server.limits]\nteam_bytes_per_second = 0\n", "server.limits.team_bytes_per_second"),
             ("[server.limits.team.\"a b\"]\nstreams_max = 1\n", "team name"),
             ("[server.limits.team.red]\nbytes_per_secnd = 1\n", "bytes_per_second"),
+            ("[server.limits]\nteam_series_max = 0\n", "server.limits.team_series_max"),
             ("[server.limits]\nteam_bytes_per_secnd = 1\n", "did you mean `team_bytes_per_second`"),
         ] {
             let said = parse(text).expect_err(text);
@@ -353,6 +390,8 @@ mod tests {
         row("streams_max", &|l| l.streams_max as u64);
         row("streams_per_team_max", &|l| l.streams_per_team_max as u64);
         row("series_per_family_max", &|l| l.series_per_family_max as u64);
+        row("team_series_max", &|l| l.team_series_max as u64);
+        row("agent_streams_max", &|l| l.agent_streams_max as u64);
         row("team_bytes_per_second", &|l| l.team_rates.bytes.expect("set"));
         row("team_events_per_second", &|l| l.team_rates.events.expect("set"));
         row("team_streams_per_second", &|l| l.team_rates.streams.expect("set"));

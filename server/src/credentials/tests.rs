@@ -190,16 +190,19 @@ fn a_token_that_ends_by_itself_is_refused_then_and_its_streams_are_told() {
     assert_eq!(credentials.figures.credentials_refused.value(CredentialRefusal::Expired), 1);
 }
 
+/// An agent of the team red whose certificate ends then.
+fn agent(n: u8, not_after_us: u64) -> AgentRecord {
+    let words = serde_json::json!({
+        "id": AgentId::from_bytes([n; 16]), "team": "red", "name": format!("laptop-{n}"), "enrolled_us": 1,
+        "token_id": token(n).id(), "serial": "01", "not_after_us": not_after_us,
+    });
+    serde_json::from_value(words).expect("a record")
+}
+
 #[test]
 fn a_revocation_is_told_though_another_agents_renewal_is_what_brings_it() {
     let dir = tempfile::tempdir().expect("folder");
-    let record = |n: u8| {
-        let words = serde_json::json!({
-            "id": AgentId::from_bytes([n; 16]), "team": "red", "name": format!("laptop-{n}"), "enrolled_us": 1,
-            "token_id": token(n).id(), "serial": "01", "not_after_us": u64::MAX,
-        });
-        serde_json::from_value::<AgentRecord>(words).expect("a record")
-    };
+    let record = |n| agent(n, u64::MAX);
     for n in [1, 2] {
         AgentFile::edit(dir.path()).expect("free").enrolled(record(n)).expect("kept");
     }
@@ -214,4 +217,21 @@ fn a_revocation_is_told_though_another_agents_renewal_is_what_brings_it() {
     file.change(&record(2).name(), |record| record.renewed_us.replace(6).is_none()).expect("known");
     credentials.know_agents(&file);
     assert!(changes.has_changed().expect("alive"), "the streams of the revoked one are not told");
+}
+
+#[test]
+fn a_certificates_end_is_told_though_another_agents_renewal_comes_first() {
+    let dir = tempfile::tempdir().expect("folder");
+    for agent in [agent(1, 2_000), agent(2, u64::MAX)] {
+        AgentFile::edit(dir.path()).expect("free").enrolled(agent).expect("kept");
+    }
+    let clock = Arc::new(muster::clock::ManualClock::at(WallTime(1_000)));
+    let figures = crate::telemetry::detached_figures();
+    let credentials = Credentials::with_clock(dir.path(), false, figures, clock.clone()).expect("readable");
+    let changes = credentials.changes();
+    clock.set_wall(WallTime(2_000));
+    let mut file = AgentFile::edit(dir.path()).expect("free");
+    file.change(&agent(2, 0).name(), |record| record.renewed_us.replace(6).is_none()).expect("known");
+    credentials.know_agents(&file);
+    assert!(changes.has_changed().expect("alive"), "the streams of the one that ended are not told");
 }

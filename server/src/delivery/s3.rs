@@ -3,6 +3,10 @@
 //! A store shows an object when its last part is confirmed and not before, so an upload that ends before leaves nothing
 //! under the name. What is there already is left alone unless it is to be overwritten: a small object is put on the
 //! condition that there is none; for a large one it is looked before the first and before the last part.
+//!
+//! A store that goes away while it takes a part is asked again for some seconds; then the upload ends, and what it had sent
+//! is seen by nobody. If the answer to the last request is what was lost, the object may be there: it is looked for before
+//! anybody is told that it is not.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -15,7 +19,8 @@ use history::store::{Credentials, Place, S3Place, open_bucket};
 use muster::clock::WallTime;
 use object_store::path::Path;
 use object_store::{
-    MultipartUpload, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload,
+    MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions,
+    PutPayload,
 };
 use secrecy::SecretString;
 use tokio::runtime::Runtime;
@@ -199,29 +204,57 @@ impl Upload {
     /// Makes the object appear; says how many bytes it has.
     pub fn finish(mut self) -> Result<u64, S3Error> {
         self.bytes += self.part.len() as u64;
-        let rest = PutPayload::from(Bytes::from(std::mem::take(&mut self.part)));
-        let Some(mut multipart) = self.multipart.take() else {
-            let mode = if self.is_forced { PutMode::Overwrite } else { PutMode::Create };
-            let put = self.objects.put_opts(&self.path, rest, PutOptions::from(mode));
-            self.runtime.block_on(put).map_err(|error| self.error("write it", &error))?;
-            return Ok(self.bytes);
-        };
-        let looked = self.refuse_existing();
-        let ended = looked.and_then(|()| {
-            let end = async {
-                if rest.content_length() > 0 {
-                    multipart.put_part(rest).await?;
+        let rest = Bytes::from(std::mem::take(&mut self.part));
+        match self.multipart.take() {
+            None => self.put(&rest)?,
+            Some(mut multipart) => {
+                if let Err(error) = self.complete(multipart.as_mut(), rest) {
+                    // What is left there is seen by nobody.
+                    let _ = self.runtime.block_on(multipart.abort());
+                    return Err(error);
                 }
-                multipart.complete().await
-            };
-            self.runtime.block_on(end).map_err(|error| self.error("write its last part", &error))
-        });
-        if let Err(error) = ended {
-            // What is left there is seen by nobody.
-            let _ = self.runtime.block_on(multipart.abort());
-            return Err(error);
+            }
         }
         Ok(self.bytes)
+    }
+
+    fn put(&self, whole: &Bytes) -> Result<(), S3Error> {
+        let mode = if self.is_forced { PutMode::Overwrite } else { PutMode::Create };
+        let put = self.objects.put_opts(&self.path, whole.clone().into(), PutOptions::from(mode));
+        match self.runtime.block_on(put) {
+            Err(error) if !(may_be_done(&error) && self.has(whole)) => Err(self.error("write it", &error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn complete(&self, multipart: &mut dyn MultipartUpload, rest: Bytes) -> Result<(), S3Error> {
+        self.refuse_existing()?;
+        if !rest.is_empty() {
+            let sent = self.runtime.block_on(multipart.put_part(rest.into()));
+            sent.map_err(|error| self.error("write its last part", &error))?;
+        }
+        let before = self.runtime.block_on(self.objects.head(&self.path)).ok();
+        match self.runtime.block_on(multipart.complete()) {
+            Err(error) if !(may_be_done(&error) && self.is_new(before.as_ref())) => {
+                Err(self.error("make it appear", &error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the object is what was put, byte by byte.
+    fn has(&self, whole: &Bytes) -> bool {
+        let read = async { self.objects.get(&self.path).await?.bytes().await };
+        self.runtime.block_on(read).is_ok_and(|there| there == whole)
+    }
+
+    /// Whether there is an object as large as what was sent, and another than before.
+    fn is_new(&self, before: Option<&ObjectMeta>) -> bool {
+        let there = self.runtime.block_on(self.objects.head(&self.path));
+        there.is_ok_and(|there| {
+            let is_other = |before: &ObjectMeta| before.e_tag != there.e_tag;
+            there.size == self.bytes && before.is_none_or(is_other)
+        })
     }
 
     fn refuse_existing(&self) -> Result<(), S3Error> {
@@ -266,7 +299,7 @@ impl Upload {
                 .any(|word| said.contains(word));
         match error {
             Error::AlreadyExists { .. } | Error::Precondition { .. } => S3Error::Exists(place),
-            Error::NotFound { .. } => S3Error::NoBucket {
+            Error::NotFound { .. } if !said.contains("NoSuchUpload") => S3Error::NoBucket {
                 place,
                 bucket: self.target.bucket.bucket.clone(),
                 endpoint: self.target.endpoint(),
@@ -300,6 +333,12 @@ impl Drop for Upload {
             let _ = self.runtime.block_on(multipart.abort());
         }
     }
+}
+
+/// Whether the store may have done what it was asked for: the answer was lost, or a repeat of it found it done.
+fn may_be_done(error: &object_store::Error) -> bool {
+    use object_store::Error;
+    !matches!(error, Error::PermissionDenied { .. } | Error::Unauthenticated { .. })
 }
 
 fn away(target: &S3Target, what: &'static str, said: &str) -> S3Error {

@@ -4,14 +4,17 @@
 //! when it ends, with what was asked, the bytes that went out, the rows where a line is one (NDJSON), and whether it was
 //! whole. A page of JSON is a read: equal ones within a minute are one line with a count, so that a dashboard does not
 //! fill the log. A request that is refused is not noted here; a refused credential is where it is refused.
+//!
+//! Which of both it is, and of what, is said by the page that answers ([`Told`]); what was asked is noted as the page has read
+//! it. A request can be written in many ways, and none of them hides an export.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::http::header;
+use axum::extract::{Query, Request, State};
+use axum::http::{Uri, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use bytes::Bytes;
@@ -19,7 +22,7 @@ use hyper::body::{Body as _, Frame, SizeHint};
 use muster::credential::{Token, TokenId};
 
 use super::Shared;
-use crate::audit::{AuditLog, Entry, What, Who};
+use crate::audit::{AuditLog, END_CUT, END_WHOLE, Entry, What, Who};
 use crate::ingest::Peer;
 
 /// Where rows are.
@@ -27,21 +30,29 @@ const PATH: &str = "/api/v1/history/";
 /// Longest part of a query that is noted.
 const ASKED_CHARS_MAX: usize = 1_000;
 
+/// What a page of the history has answered with; an extension of its answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Told {
+    /// The data set, or which page else.
+    pub(super) of: &'static str,
+    /// Whether rows go out until there are no more, or the reader goes.
+    pub(super) is_export: bool,
+}
+
 /// Runs a request, and notes it if it is about rows.
 pub(super) async fn note(State(shared): State<Shared>, request: Request, next: Next) -> Response {
     let Some(asked) = Asked::of(&request) else { return next.run(request).await };
     let response = next.run(request).await;
-    if !response.status().is_success() {
-        return response;
-    }
+    let told = response.extensions().get::<Told>().copied();
+    let Some(told) = told.filter(|_| response.status().is_success()) else { return response };
     let audit = &shared.pages.audit;
-    if !asked.is_stream {
-        audit.record_often(asked.entry(What::HistoryRead));
+    if !told.is_export {
+        audit.record_often(asked.entry(What::HistoryRead, told));
         return response;
     }
-    audit.record(&asked.entry(What::ExportBegun));
+    audit.record(&asked.entry(What::ExportBegun, told));
     let is_lines = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == NDJSON);
-    let ended = asked.entry(What::ExportEnded);
+    let ended = asked.entry(What::ExportEnded, told);
     response.map(|body| {
         let noted = Noted {
             body,
@@ -61,37 +72,43 @@ const NDJSON: &str = "application/x-ndjson";
 struct Asked {
     who: Who,
     token: Option<TokenId>,
-    what: String,
     query: String,
-    is_stream: bool,
 }
 
 impl Asked {
     fn of(request: &Request) -> Option<Self> {
-        let what = request.uri().path().strip_prefix(PATH)?;
+        if !request.uri().path().starts_with(PATH) {
+            return None;
+        }
         let Peer(peer) = request.extensions().get::<Peer>().copied()?;
         let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let token = header.and_then(|text| Token::parse(text.split_once(' ')?.1).ok());
-        let query = request.uri().query().unwrap_or_default();
-        let has = |pairs: &[&str]| query.split('&').any(|pair| pairs.contains(&pair));
-        let is_stream = has(&["format=ndjson", "format=csv", "format=arrow", "follow=true"]);
         Some(Self {
             who: Who::Peer(peer.ip()),
             token: token.map(|token| token.id().clone()),
-            what: what.chars().take(64).collect(),
-            query: query.chars().take(ASKED_CHARS_MAX).collect(),
-            is_stream,
+            query: plainly(request.uri()).chars().take(ASKED_CHARS_MAX).collect(),
         })
     }
 
-    fn entry(&self, what: What) -> Entry {
-        let entry = Entry::new(what, self.who).with("of", self.what.as_str());
+    fn entry(&self, what: What, told: Told) -> Entry {
+        let entry = Entry::new(what, self.who).with("of", told.of);
         let entry = if self.query.is_empty() { entry } else { entry.with("asked", self.query.as_str()) };
         match &self.token {
             Some(token) => entry.token(token),
             None => entry,
         }
     }
+}
+
+/// The parameters as the pages read them. What would be taken for another parameter stays encoded.
+fn plainly(uri: &Uri) -> String {
+    let Ok(Query(parameters)) = Query::<Vec<(String, String)>>::try_from_uri(uri) else {
+        // No page has read them.
+        return uri.query().unwrap_or_default().to_owned();
+    };
+    let plain = |text: &str| text.replace('%', "%25").replace('&', "%26").replace('=', "%3D");
+    let pairs = parameters.iter().map(|(name, value)| format!("{}={}", plain(name), plain(value)));
+    pairs.collect::<Vec<_>>().join("&")
 }
 
 /// A body that tells how it ended.
@@ -146,7 +163,22 @@ impl Drop for Noted {
             entry = entry.with("rows", rows);
         }
         let is_whole = self.is_whole || self.body.is_end_stream();
-        let end = if is_whole { "all rows were sent" } else { "cut: the reader went, or the rows failed" };
+        let end = if is_whole { END_WHOLE } else { END_CUT };
         self.audit.record(&entry.with("end", end));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_noted_as_it_is_read_however_it_is_written() {
+        let plain = |query: &str| plainly(&format!("/x?{query}").parse().expect("a URI"));
+        for written in ["format=csv&team=red", "%66ormat=c%73v&te%61m=%72ed", "format=csv&&team=red"] {
+            assert_eq!(plain(written), "format=csv&team=red");
+        }
+        assert_eq!(plain("start=24h+ago"), plain("start=24h%20ago"));
+        assert_eq!(plain("user=a%26team%3Dblue"), "user=a%26team%3Dblue", "it is no team");
     }
 }

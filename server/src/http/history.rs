@@ -34,6 +34,7 @@ use tokio::time::timeout;
 pub(super) use recent::recent;
 pub(super) use turns::Turns;
 
+use super::audited::Told;
 use super::connection::Life;
 use super::{Pages, Reader, Refused, Shared};
 use asked::{Parameters, bad};
@@ -82,7 +83,7 @@ pub(super) async fn rows(
             let _turn = turn;
             page_of(&history, &query, layout, after, limit)
         });
-        return Ok(json(page.await?));
+        return Ok(told(json(page.await?), data_set.name(), false));
     }
     if parameters.text("limit").or(parameters.text("after")).is_some() {
         return Err(bad(format!("limit and after page JSON; format={format} has all rows at once")));
@@ -94,7 +95,7 @@ pub(super) async fn rows(
     let stop = shared.pages.stop.clone();
     // It ends with its reader, or with the collector.
     drop(tokio::task::spawn_blocking(move || stream::copy(rows, (format, layout), chunks, &stop, turn)));
-    Ok(stream::response(format, body))
+    Ok(told(stream::response(format, body), data_set.name(), true))
 }
 
 /// Figures.
@@ -119,7 +120,13 @@ pub(super) async fn summary(
         let summary = history.summary(&asked)?;
         serde_json::to_vec(&summary).map_err(|error| Problem::Failed(error.to_string()))
     });
-    Ok(json(page.await?))
+    Ok(told(json(page.await?), "summary", false))
+}
+
+/// Says for the audit log what the answer is.
+fn told(mut response: Response, of: &'static str, is_export: bool) -> Response {
+    response.extensions_mut().insert(Told { of, is_export });
+    response
 }
 
 fn page_of(

@@ -1,12 +1,17 @@
-//! How many streams there may be, in all and of one team.
+//! How many streams there may be, in all, of one team and of one agent.
+//!
+//! A stream takes its places when it is opened. Whose agent it is, is known then from a certificate, and with a token from
+//! its Hello: until that, for 10 s at most, it has its place among the team's alone. An agent has one stream; it has
+//! several while old ones are not known to be dead, and when its folder was copied: each copy has an epoch of its own.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use muster::ids::Team;
+use muster::ids::{AgentId, Team};
 use parking_lot::Mutex;
 
 use crate::config::Limits;
+use crate::figures::StreamEnd;
 
 /// A bound on streams.
 #[derive(Debug)]
@@ -18,11 +23,14 @@ pub struct Admission {
 struct State {
     streams_max: usize,
     streams_per_team_max: usize,
+    agent_streams_max: usize,
     /// Teams with a bound of their own.
     own_max: HashMap<Team, usize>,
     streams: usize,
     /// Holds teams with open streams alone.
     teams: HashMap<Team, usize>,
+    /// Holds agents with open streams alone.
+    agents: HashMap<(Team, AgentId), usize>,
 }
 
 /// A stream's place; given back when dropped.
@@ -30,6 +38,7 @@ struct State {
 pub(super) struct Place {
     admission: Arc<Admission>,
     team: Team,
+    agent: Option<AgentId>,
 }
 
 /// Which bound is reached.
@@ -39,6 +48,21 @@ pub(super) enum Full {
     Streams,
     #[error("the team has as many streams as it may; come back later")]
     TeamStreams,
+    #[error(
+        "the agent has as many streams as it may (is its state folder copied to many machines?); come back later"
+    )]
+    AgentStreams,
+}
+
+impl Full {
+    /// The figure that counts it.
+    pub(super) fn end(self) -> StreamEnd {
+        match self {
+            Self::Streams => StreamEnd::StreamsMax,
+            Self::TeamStreams => StreamEnd::TeamStreamsMax,
+            Self::AgentStreams => StreamEnd::AgentStreamsMax,
+        }
+    }
 }
 
 impl Admission {
@@ -47,9 +71,11 @@ impl Admission {
         let state = State {
             streams_max: limits.streams_max,
             streams_per_team_max: limits.streams_per_team_max,
+            agent_streams_max: limits.agent_streams_max,
             own_max: own_max(limits),
             streams: 0,
             teams: HashMap::new(),
+            agents: HashMap::new(),
         };
         Arc::new(Self { state: Mutex::new(state) })
     }
@@ -58,10 +84,18 @@ impl Admission {
     pub fn set_max(&self, limits: &Limits) {
         let mut state = self.state.lock();
         (state.streams_max, state.streams_per_team_max) = (limits.streams_max, limits.streams_per_team_max);
+        state.agent_streams_max = limits.agent_streams_max;
         state.own_max = own_max(limits);
     }
 
-    pub(super) fn enter(self: &Arc<Self>, team: &Team) -> Result<Place, Full> {
+    /// A place among the team's streams, and among the agent's if it is known.
+    pub(super) fn enter(self: &Arc<Self>, team: &Team, agent: Option<AgentId>) -> Result<Place, Full> {
+        let mut place = self.enter_team(team)?;
+        agent.map_or(Ok(()), |agent| place.take_agents(agent))?;
+        Ok(place)
+    }
+
+    fn enter_team(self: &Arc<Self>, team: &Team) -> Result<Place, Full> {
         let mut state = self.state.lock();
         if state.streams >= state.streams_max {
             return Err(Full::Streams);
@@ -72,7 +106,25 @@ impl Admission {
         }
         state.streams += 1;
         state.teams.insert(team.clone(), of_team + 1);
-        Ok(Place { admission: self.clone(), team: team.clone() })
+        Ok(Place { admission: self.clone(), team: team.clone(), agent: None })
+    }
+}
+
+impl Place {
+    /// Takes a place among the agent's streams as well, unless it has one: a stream has one agent.
+    pub(super) fn take_agents(&mut self, agent: AgentId) -> Result<(), Full> {
+        if self.agent.is_some() {
+            return Ok(());
+        }
+        let mut state = self.admission.state.lock();
+        let streams_max = state.agent_streams_max;
+        let of_agent = state.agents.entry((self.team.clone(), agent)).or_default();
+        if *of_agent >= streams_max {
+            return Err(Full::AgentStreams);
+        }
+        *of_agent += 1;
+        self.agent = Some(agent);
+        Ok(())
     }
 }
 
@@ -84,6 +136,14 @@ impl Drop for Place {
             *of_team -= 1;
             if *of_team == 0 {
                 state.teams.remove(&self.team);
+            }
+        }
+        let Some(agent) = self.agent else { return };
+        let key = (self.team.clone(), agent);
+        if let Some(of_agent) = state.agents.get_mut(&key) {
+            *of_agent -= 1;
+            if *of_agent == 0 {
+                state.agents.remove(&key);
             }
         }
     }
@@ -103,10 +163,10 @@ mod tests {
         let limits = Limits { streams_max: 3, streams_per_team_max: 2, ..Limits::default() };
         let admission = Admission::new(&limits);
         let (red, blue): (Team, Team) = ("red".parse().expect("team"), "blue".parse().expect("team"));
-        let places = [admission.enter(&red), admission.enter(&red)];
-        assert!(matches!(admission.enter(&red), Err(Full::TeamStreams)));
-        let last = admission.enter(&blue).expect("room");
-        assert!(matches!(admission.enter(&blue), Err(Full::Streams)));
+        let places = [admission.enter(&red, None), admission.enter(&red, None)];
+        assert!(matches!(admission.enter(&red, None), Err(Full::TeamStreams)));
+        let last = admission.enter(&blue, None).expect("room");
+        assert!(matches!(admission.enter(&blue, None), Err(Full::Streams)));
         drop((places, last));
         assert!(admission.state.lock().teams.is_empty());
     }
@@ -119,8 +179,30 @@ mod tests {
         limits.teams.insert(red.clone(), own);
         let admission = Admission::new(&Limits::default());
         admission.set_max(&limits);
-        let _place = admission.enter(&red).expect("room");
-        assert!(matches!(admission.enter(&red), Err(Full::TeamStreams)));
-        let _places = [admission.enter(&blue).expect("room"), admission.enter(&blue).expect("room")];
+        let _place = admission.enter(&red, None).expect("room");
+        assert!(matches!(admission.enter(&red, None), Err(Full::TeamStreams)));
+        let _places =
+            [admission.enter(&blue, None).expect("room"), admission.enter(&blue, None).expect("room")];
+    }
+
+    #[test]
+    fn one_agent_cannot_take_the_place_of_its_team() {
+        let limits = Limits { agent_streams_max: 2, ..Limits::default() };
+        let admission = Admission::new(&limits);
+        let (red, blue): (Team, Team) = ("red".parse().expect("team"), "blue".parse().expect("team"));
+        let agent = |number| AgentId::from_bytes([number; 16]);
+        let known = admission.enter(&red, Some(agent(1))).expect("room");
+        let mut hello = admission.enter(&red, None).expect("room");
+        hello.take_agents(agent(1)).expect("the second of two");
+        hello.take_agents(agent(1)).expect("it has its place");
+        assert!(matches!(admission.enter(&red, Some(agent(1))), Err(Full::AgentStreams)));
+        assert_eq!(admission.state.lock().streams, 2, "who is refused has no place left");
+        let others = [admission.enter(&red, Some(agent(2))), admission.enter(&blue, Some(agent(1)))];
+        assert!(others.iter().all(Result::is_ok), "an agent is one of its team");
+        drop(known);
+        drop(admission.enter(&red, Some(agent(1))).expect("room again"));
+        drop((hello, others));
+        let state = admission.state.lock();
+        assert!(state.agents.is_empty() && state.teams.is_empty());
     }
 }

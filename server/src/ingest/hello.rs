@@ -18,12 +18,13 @@ use tokio::time::timeout;
 use tonic::{Status, Streaming};
 
 use super::Shared;
+use super::admission::{Full, Place};
 use super::configuration::Configuration;
 use super::session::{self, Outbox, Session};
 use crate::audit::{Entry, What, Who};
 use crate::credentials::Caller;
 use crate::figures::{BatchOutcome, StreamEnd};
-use crate::quota::Wanted;
+use crate::quota::{UsedUp, Wanted};
 use crate::telemetry;
 
 /// From the request to its first message.
@@ -34,6 +35,7 @@ pub(super) async fn begin(
     shared: Arc<Shared>,
     caller: Caller,
     peer: SocketAddr,
+    place: &mut Place,
     mut inbound: Streaming<v1::AgentMessage>,
     outbox: mpsc::Sender<Result<v1::CollectorMessage, Status>>,
 ) {
@@ -64,26 +66,14 @@ pub(super) async fn begin(
             return outbox.end(&shared, StreamEnd::Protocol, Status::invalid_argument(problem)).await;
         }
     };
-    if caller.agent.is_some_and(|agent| agent != key.agent) {
-        tracing::warn!(team = %key.team, agent = ?caller.agent, said = %key.agent, %peer,
-            "an agent says that it is another one than its certificate's");
-        if let Some(audit) = shared.credentials.audit() {
-            let entry = Entry::new(What::IdentityRefused, Who::Peer(peer.ip())).team(&key.team);
-            let said = key.agent.to_string();
-            let entry = caller.agent.into_iter().fold(entry, Entry::agent);
-            audit.record_often(entry.refused("the hello named another agent").with("said", said.as_str()));
-        }
-        let status = Status::permission_denied("the certificate is of another agent");
-        return outbox.end(&shared, StreamEnd::Identity, status).await;
+    if let Err(impostor) = identify(&shared, &caller, &key) {
+        return refuse(&shared, &caller, &key, peer, impostor, &outbox).await;
     }
-    let stream = Wanted { streams: 1, ..Wanted::default() };
-    if let Err(used_up) = shared.quotas.take_agent(&key.team, key.agent, stream) {
-        let retry_after_ms = session::spread(used_up.retry_after);
-        let goodbye = v1::Goodbye { retry_after_ms, reason: used_up.to_string() };
+    if let Err((end, retry_after, reason)) = admit(&shared, &key, place) {
+        let goodbye = v1::Goodbye { retry_after_ms: session::spread(retry_after), reason: reason.clone() };
         // A peer that has gone learns it when it comes back.
         let _ = outbox.send(Down::Goodbye(goodbye)).await;
-        let status = Status::resource_exhausted(used_up.to_string());
-        return outbox.end(&shared, StreamEnd::AgentQuota, status).await;
+        return outbox.end(&shared, end, Status::resource_exhausted(reason)).await;
     }
     let Ok(claim) = shared.registry.claim(&key, Instance(hello.instance)).await else {
         return fence(&shared, &key, peer, &outbox).await;
@@ -114,6 +104,15 @@ pub(super) async fn begin(
     tracing::info!(team = %key.team, agent = %key.agent, %peer, "agent disconnected");
 }
 
+/// Whether the agent may have one more stream now; else why not and when to come back.
+fn admit(shared: &Shared, key: &StreamKey, place: &mut Place) -> Result<(), (StreamEnd, Duration, String)> {
+    let full = |full: Full| (full.end(), session::ADMISSION_RETRY, full.to_string());
+    place.take_agents(key.agent).map_err(full)?;
+    let stream = Wanted { streams: 1, ..Wanted::default() };
+    let used_up = |used_up: UsedUp| (StreamEnd::AgentQuota, used_up.retry_after, used_up.to_string());
+    shared.quotas.take_agent(&key.team, key.agent, stream).map_err(used_up)
+}
+
 fn key_of(caller: &Caller, hello: &v1::Hello) -> Result<StreamKey, String> {
     if hello.protocol_version == 0 {
         return Err("protocol version 0 is not valid".to_owned());
@@ -121,6 +120,54 @@ fn key_of(caller: &Caller, hello: &v1::Hello) -> Result<StreamKey, String> {
     let agent = AgentId::try_from(&hello.agent_id[..]).map_err(|error| error.to_string())?;
     let epoch = Epoch::try_from(hello.epoch).map_err(|error| error.to_string())?;
     Ok(StreamKey { team: caller.team.clone(), agent, epoch })
+}
+
+/// Why a hello is not believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum Impostor {
+    /// Its certificate is another agent's.
+    #[error("the certificate is of another agent")]
+    OfAnother,
+    /// It shows no certificate, and the agent has one.
+    #[error(
+        "an agent of this id has enrolled, and speaks by its certificate alone; start with an empty state directory, or enrol \
+         this one"
+    )]
+    Enrolled,
+}
+
+/// Whether the caller may speak for the agent of `key`. Who shows no certificate may speak for every agent of its team that
+/// has none: a team's token says nothing of the machine.
+fn identify(shared: &Shared, caller: &Caller, key: &StreamKey) -> Result<(), Impostor> {
+    match caller.agent {
+        Some(agent) if agent != key.agent => Err(Impostor::OfAnother),
+        None if shared.credentials.is_enrolled(&key.team, key.agent) => Err(Impostor::Enrolled),
+        _ => Ok(()),
+    }
+}
+
+async fn refuse(
+    shared: &Shared,
+    caller: &Caller,
+    key: &StreamKey,
+    peer: SocketAddr,
+    impostor: Impostor,
+    outbox: &Outbox,
+) {
+    tracing::warn!(team = %key.team, agent = ?caller.agent, said = %key.agent, %peer, reason = %impostor,
+        "an agent says that it is one that it is not");
+    if let Some(audit) = shared.credentials.audit() {
+        let entry = Entry::new(What::IdentityRefused, Who::Peer(peer.ip())).team(&key.team);
+        let entry = caller.agent.into_iter().fold(entry, Entry::agent);
+        let entry = caller.token.iter().fold(entry, Entry::token);
+        let reason = match impostor {
+            Impostor::OfAnother => "the hello named another agent",
+            Impostor::Enrolled => "the hello named an agent that has enrolled, without its certificate",
+        };
+        audit.record_often(entry.refused(reason).with("said", key.agent.to_string()));
+    }
+    let status = Status::permission_denied(impostor.to_string());
+    outbox.end(shared, StreamEnd::Identity, status).await;
 }
 
 /// A second live process under one identity: it takes a new epoch, and sends in it what is not known here.

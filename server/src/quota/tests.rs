@@ -67,7 +67,8 @@ fn what_one_quota_refuses_costs_the_others_nothing() {
 #[test]
 fn a_team_of_its_own_has_its_own_rates_and_a_reload_changes_them_at_once() {
     let mut limits = Limits { team_rates: rates(1_000, 1_000, 1), ..Limits::default() };
-    let own = TeamLimits { rates: Rates { bytes: Some(1_000_000), ..Rates::default() }, streams_max: None };
+    let own =
+        TeamLimits { rates: Rates { bytes: Some(1_000_000), ..Rates::default() }, ..TeamLimits::default() };
     limits.teams.insert(team("large"), own);
     let (quotas, _) = quotas(&limits);
     let stream = Wanted { streams: 1, ..Wanted::default() };

@@ -1,7 +1,11 @@
 //! What a new configuration changes while the collector runs, and what it does not.
 
+use std::collections::BTreeMap;
+
+use muster::ids::Team;
+
 use crate::audit::{Entry, What, Who};
-use crate::config::{Config, Limits};
+use crate::config::{Config, Limits, TeamLimits};
 use crate::figures::Reload;
 use crate::tls::TlsError;
 
@@ -40,6 +44,8 @@ pub(super) fn apply(server: &mut Server, config: Config) -> Result<ReloadReport,
     let kept = &server.config.limits;
     server.config.limits = Limits {
         series_per_family_max: kept.series_per_family_max,
+        team_series_max: kept.team_series_max,
+        teams: kept_series(&kept.teams, config.limits.teams),
         snapshot_interval: kept.snapshot_interval,
         otlp_request_bytes_max: kept.otlp_request_bytes_max,
         ..config.limits
@@ -47,6 +53,19 @@ pub(super) fn apply(server: &mut Server, config: Config) -> Result<ReloadReport,
     server.config.log = config.log;
     server.config.remote_configuration = config.remote_configuration;
     Ok(report)
+}
+
+/// The new bounds of single teams, with the bounds on series that they had.
+fn kept_series(
+    kept: &BTreeMap<Team, TeamLimits>,
+    new: BTreeMap<Team, TeamLimits>,
+) -> BTreeMap<Team, TeamLimits> {
+    let unset = |limits: TeamLimits| TeamLimits { series_max: None, ..limits };
+    let mut teams: BTreeMap<_, _> = new.into_iter().map(|(team, limits)| (team, unset(limits))).collect();
+    for (team, old) in kept.iter().filter(|(_, old)| old.series_max.is_some()) {
+        teams.entry(team.clone()).or_default().series_max = old.series_max;
+    }
+    teams
 }
 
 fn restart_needed(old: &Config, new: &Config) -> Vec<&'static str> {
@@ -65,6 +84,7 @@ fn restart_needed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("server.limits.series_per_family_max", {
             old.limits.series_per_family_max != new.limits.series_per_family_max
         }),
+        ("server.limits.team_series_max", old.limits.series_max() != new.limits.series_max()),
         ("server.limits.snapshot_interval_seconds", {
             old.limits.snapshot_interval != new.limits.snapshot_interval
         }),
@@ -104,6 +124,11 @@ mod tests {
                 server.reload(config("series_per_family_max = 7\nstreams_max = 3\n")).expect("applied");
             assert_eq!(report.restart_needed, ["server.limits.series_per_family_max"]);
             assert_eq!(server.config.limits.streams_max, 3);
+            let of_team = "[server.limits.team.red]\nseries_max = 5\nstreams_max = 6\n";
+            let report = server.reload(config(of_team)).expect("applied");
+            assert_eq!(report.restart_needed, ["server.limits.team_series_max"]);
+            let red = server.config.limits.teams[&"red".parse().expect("team")];
+            assert_eq!((red.streams_max, red.series_max), (Some(6), None), "what is in force");
         }
         assert_eq!(server.reload(config("")).expect("applied"), ReloadReport::default());
         server.stop().await;

@@ -91,6 +91,9 @@ fn streams(meter: &Meter, figures: &Arc<Figures>) {
     });
     let f = figures.clone();
     counter(meter, "muster_audit_lines", "Lines written to the audit log", move || f.audit_lines.value());
+    let f = figures.clone();
+    let help = "Entries that the audit log has as a number alone: too many different ones within a minute";
+    counter(meter, "muster_audit_merged", help, move || f.audit_merged.value());
     let help = "Entries that could not be written to the audit log";
     labelled(meter, "muster_audit_dropped", help, "reason", counts(figures, |f| &f.audit_dropped));
 }

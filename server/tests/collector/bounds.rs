@@ -140,6 +140,51 @@ async fn past_the_bound_on_streams_an_agent_is_told_when_to_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_agent_has_no_more_streams_than_its_bound_and_its_team_keeps_its_room() {
+    let dir = tempfile::tempdir().expect("folder");
+    let limits = "[server.limits]\nagent_streams_max = 2\nstreams_per_team_max = 4\n";
+    let server = start(dir.path(), limits).await;
+    // One connection with many streams, as copies of one folder would have them: an epoch each.
+    let connection = channel(server.grpc_address).await;
+    let mut streams = Vec::new();
+    for epoch in 1..=2 {
+        let mut stream = Agent::open(connection.clone(), None).await.expect("stream");
+        stream.hello(Who { epoch, ..DANA }).await;
+        streams.push(stream);
+    }
+    for epoch in 3..=5 {
+        let mut third = Agent::open(connection.clone(), None).await.expect("stream");
+        third.say_hello(Who { epoch, ..DANA }).await;
+        let Ok(Some(Down::Goodbye(goodbye))) = third.next().await else { panic!("no goodbye") };
+        assert!(goodbye.retry_after_ms >= 30_000 && goodbye.reason.contains("the agent"), "{goodbye:?}");
+        assert_eq!(third.end().await.code(), Code::ResourceExhausted);
+    }
+    assert_eq!(server.figures.streams_ended.value(StreamEnd::AgentStreamsMax), 3);
+    let (mut other, _) = Agent::welcomed(&server, Who { agent: 2, ..DANA }).await;
+    assert_eq!(other.batch(1, 10).await, (Outcome::Appended, 10));
+
+    // What an agent opens and says nothing on has its team's places, until the Hello is due.
+    let _silent = Agent::open(connection.clone(), None).await.expect("stream");
+    let mut fifth = Agent::open(connection.clone(), None).await.expect("stream");
+    assert!(matches!(fifth.next().await, Ok(Some(Down::Goodbye(_)))));
+    assert_eq!(server.figures.streams_ended.value(StreamEnd::TeamStreamsMax), 1);
+
+    drop(streams.pop());
+    let back = async {
+        loop {
+            let mut again = Agent::open(connection.clone(), None).await.expect("stream");
+            // Its team may be full still.
+            let _ = again.try_hello(Who { epoch: 3, ..DANA }).await;
+            if matches!(again.next().await, Ok(Some(Down::Welcome(_)))) {
+                return;
+            }
+        }
+    };
+    timeout(Duration::from_secs(15), back).await.expect("a place is free when a stream has ended");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_address_cannot_have_all_connections() {
     let dir = tempfile::tempdir().expect("folder");
     let server = start(dir.path(), "[server.limits]\nconnections_per_ip_max = 2\n").await;

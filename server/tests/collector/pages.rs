@@ -76,3 +76,29 @@ async fn runs_are_told_in_pages_from_the_newest_on() {
     assert_eq!(get(http, "/api/v1/runs?team=a/b").await.status, 400);
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_is_in_the_audit_log_however_its_request_is_written() {
+    let dir = tempfile::tempdir().expect("folder");
+    let server = start(dir.path(), "").await;
+    let exports = ["runs?format=csv", "runs?for%6Dat=csv", "%72uns?format=c%73v", "runs?%66ormat=nd%6Ason&"];
+    for asked in exports.iter().chain(&["runs?format=j%73on", "summary"]) {
+        let path = format!("/api/v1/history/{asked}");
+        let mut answer = get(server.http_address, &path).await;
+        while answer.status == 503 {
+            // The history is still being opened.
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            answer = get(server.http_address, &path).await;
+        }
+        assert_eq!(answer.status, 200, "{asked}: {}", answer.text());
+    }
+    server.stop().await;
+    let lines: Vec<serde_json::Value> =
+        server::audit::lines(dir.path()).map(|line| serde_json::from_str(&line).expect("JSON")).collect();
+    let of = |what: &str| lines.iter().filter(|line| line["what"] == what).collect::<Vec<_>>();
+    let begun = of("export_begun");
+    assert_eq!((begun.len(), of("export_ended").len()), (exports.len(), exports.len()), "{lines:?}");
+    assert!(begun.iter().all(|line| line["of"] == "runs"), "{begun:?}");
+    assert!(begun[..3].iter().all(|line| line["asked"] == "format=csv"), "{begun:?}");
+    assert_eq!(of("history_read").len(), 2, "{lines:?}");
+}

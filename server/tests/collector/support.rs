@@ -103,7 +103,12 @@ impl Agent {
     }
 
     pub async fn say_hello(&mut self, who: Who) {
-        self.send(Up::Hello(who.hello())).await;
+        self.try_hello(who).await.expect("stream is open");
+    }
+
+    /// As `say_hello`, on a stream that may have ended.
+    pub async fn try_hello(&mut self, who: Who) -> Result<(), &'static str> {
+        self.try_send(Up::Hello(who.hello())).await
     }
 
     pub async fn hello(&mut self, who: Who) -> v1::Welcome {

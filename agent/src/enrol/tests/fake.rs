@@ -10,6 +10,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use muster::clock::{Clock, SystemClock, WallTime};
+use muster::credential::{Token, TokenKind};
 use muster::ids::{AgentId, Seq};
 use muster::v1;
 use muster::v1::agent_message::Kind as Up;
@@ -35,11 +36,10 @@ use tonic::body::Body;
 use tonic::{Request, Response, Status, Streaming};
 use tower::Service as _;
 
-use crate::enrol::{Certificate, EnrolToken, Fingerprint, Store};
+use crate::enrol::{Certificate, Fingerprint, Store};
 use crate::uplink::{ServerConfig, TokenSource};
 
 pub const TEAM: &str = "payments";
-pub const TOKEN: &str = "mst_enr_abcdefghijkl_ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789abcdefg_123456";
 
 /// An authority and what it did.
 pub struct Fake {
@@ -304,8 +304,8 @@ pub fn server(address: SocketAddr, folder: &std::path::Path) -> ServerConfig {
     }
 }
 
-pub fn token() -> EnrolToken {
-    EnrolToken::parse(TOKEN).expect("plain")
+pub fn token() -> Token {
+    Token::of_kind(TokenKind::Enrolment, std::array::from_fn(|n| n as u8))
 }
 
 pub fn now() -> WallTime {

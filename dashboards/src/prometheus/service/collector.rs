@@ -201,21 +201,26 @@ fn snapshots() -> Rule {
 
 fn capped() -> Rule {
     let overflow = "muster_series_overflow_total";
-    let family = "family=\"muster_runs_total\"";
+    let family = "family=\"muster_runs_total\",reason=\"team_series_max\"";
     Plain {
         name: "MusterSeriesCapped",
         severity: Severity::Warning,
         hold: "",
         // The second part sees the first fact, before there is anything to take an increase of.
-        expr: "sum by (environment, team, family) (increase(muster_series_overflow_total[15m])) > 0\nor\n\
-               sum by (environment, team, family) (muster_series_overflow_total) > 0\n\
-               unless\nsum by (environment, team, family) (muster_series_overflow_total offset 15m)",
-        summary: "{{ $labels.family }} has its most series for team {{ $labels.team }}",
+        expr: "sum by (environment, team, family, reason) (increase(muster_series_overflow_total[15m])) > 0\nor\n\
+               sum by (environment, team, family, reason) (muster_series_overflow_total) > 0\n\
+               unless\nsum by (environment, team, family, reason) (muster_series_overflow_total offset 15m)",
+        summary: "Team {{ $labels.team }} has no room for new series of {{ $labels.family }} ({{ $labels.reason }})",
         description: "Facts of team {{ $labels.team }} for {{ $labels.family }} have no series of their own any more: they \
-                      are counted in the series with the labels __overflow__.",
+                      are counted in the series with the labels __overflow__. The bound is {{ $labels.reason }}.",
         given: vec![(of_project(overflow, family), "_x20 4x10")],
         at: "22m",
-        labels: vec![("environment", "production"), ("team", "core"), ("family", "muster_runs_total")],
+        labels: vec![
+            ("environment", "production"),
+            ("team", "core"),
+            ("family", "muster_runs_total"),
+            ("reason", "team_series_max"),
+        ],
         value: "",
         quiet: vec![(of_project(overflow, family), "4x30")],
     }
@@ -230,7 +235,7 @@ fn capped_otlp() -> Rule {
         severity: Severity::Warning,
         hold: "",
         expr: "sum by (environment, team, reason) (\n  increase(muster_otlp_points_dropped_total{reason!~\"duplicate|out_of_order\"}[15m])\n) > 0",
-        summary: "Data points of team {{ $labels.team }} from OTLP are in no series ({{ $labels.reason }})",
+        summary: "Data points of team {{ $labels.team }} from OTLP are in no series of their own ({{ $labels.reason }})",
         description: "In the last 15 minutes data points that came over OTLP from team {{ $labels.team }} could not be shown \
                       on the page, for the reason {{ $labels.reason }}. Destinations get them all the same.",
         given: vec![(of_collector(dropped, "team=\"core\",reason=\"series_max\""), "0x5 0+7x10")],

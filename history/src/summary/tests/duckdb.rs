@@ -1,25 +1,16 @@
 //! Every figure against DuckDB, which reads the same files with code that nobody here wrote (tests/peers/history_check.py).
 
-use std::path::{Path, PathBuf};
+#[path = "../../../../tests/support/tool.rs"]
+mod tool;
+
+use std::path::Path;
 use std::process::Command;
+
+use tool::tool;
 
 use super::*;
 use crate::dataset::DataSet;
 use crate::reader::fake::now;
-
-/// Python with DuckDB. Without it a test skips with a visible line; in CI it fails.
-fn python() -> Option<PathBuf> {
-    match std::env::var_os("MUSTER_TEST_PYTHON") {
-        Some(path) => Some(PathBuf::from(path)),
-        None if std::env::var("CI").is_ok_and(|value| value == "true") => {
-            panic!("MUSTER_TEST_PYTHON is not set: run scripts/test")
-        }
-        None => {
-            println!("SKIPPED: MUSTER_TEST_PYTHON is not set; scripts/test sets it");
-            None
-        }
-    }
-}
 
 /// Writes the files as a store in a folder has them.
 fn lay_out(fake: &Fake, root: &Path) {
@@ -66,7 +57,7 @@ fn counted(python: &Path, root: &Path, asked: &SummaryAsked) -> serde_json::Valu
 
 #[test]
 fn every_figure_is_the_one_that_duckdb_counts() {
-    let Some(python) = python() else { return };
+    let Some(python) = tool("MUSTER_TEST_PYTHON") else { return };
     let rng = &mut fastrand::Rng::with_seed(31);
     let fake = Fake::with_events(rng, 2_500, 80, 2);
     fake.files.flush(&fake.log, fake.history.position());

@@ -87,7 +87,7 @@ impl Restored {
 
     fn team(&mut self, name: TextId) -> TeamId {
         let name = self.store.texts.get(name).to_owned();
-        self.store.origins.team(&name, &mut self.store.texts)
+        self.store.team(&name)
     }
 
     fn origins(&mut self, reader: &mut Reader<'_>) -> Result<(), SnapshotError> {

@@ -41,7 +41,7 @@ fn a_hundred_thousand_label_values_make_no_more_than_the_cap_and_every_event_cou
         value_on(&page, &format!("muster_tool_events_total{overflow}")),
         Some((VALUES - CAP as u64).to_string())
     );
-    let counted = r#"muster_series_overflow_total{team="core",user="",host="",project="",family="muster_tool_events_total"}"#;
+    let counted = r#"muster_series_overflow_total{team="core",user="",host="",project="",family="muster_tool_events_total",reason="series_per_family_max"}"#;
     assert_eq!(value_on(&page, counted), Some((VALUES - CAP as u64).to_string()));
 }
 
@@ -61,6 +61,50 @@ fn one_teams_flood_leaves_another_its_room() {
     assert!(!page.contains(r#"agent="d""#));
 }
 
+/// Sum of a counter's samples on the page, of one team.
+fn sum(page: &str, counter: &str, team: &str) -> u64 {
+    let start = format!("{counter}{{team=\"{team}\",");
+    let samples = page.lines().filter(|line| line.starts_with(&start));
+    samples.map(|line| line.rsplit(' ').next().expect("value").parse::<u64>().expect("number")).sum()
+}
+
+#[test]
+fn a_team_with_all_its_series_loses_no_count_and_leaves_others_their_room() {
+    const CORE_MAX: usize = 40;
+    let team_series_max = TeamSeriesMax { all: 1_000, own: [("core".to_owned(), CORE_MAX)].into() };
+    let mut bed = Bed::new(AggregateConfig { team_series_max, ..AggregateConfig::collector() });
+    let web: Team = "web".parse().expect("valid");
+    for number in 0..100 {
+        let said = || Said::by("devloop", &format!("p{number}")).run("linter", Success, Some(number));
+        bed.hear(said());
+        let at = Applied { wall: NOON, monotonic: bed.now() };
+        bed.aggregate.apply(&web, agent(9), &said().batch(), at);
+    }
+    let page = bed.page();
+    for (team, overflowed) in [("core", true), ("web", false)] {
+        assert_eq!(sum(&page, "devloop_agent_runs_total", team), 100, "{team}: every run is in one series");
+        assert_eq!(sum(&page, "muster_events_applied_total", team), 100);
+        let durations = "devloop_agent_execution_duration_ms";
+        assert_eq!(sum(&page, &format!("{durations}_count"), team), 100);
+        assert_eq!(sum(&page, &format!("{durations}_sum"), team), (0..100).sum::<u64>());
+        let has_overflow = page.contains(&format!("_total{{team=\"{team}\",user=\"__overflow__\""));
+        assert_eq!(has_overflow, overflowed, "{team}");
+    }
+    let families = bed.aggregate.stats().series_by_family.len();
+    let of_core = bed.aggregate.store.origins.teams()[0].series_in_all;
+    assert!((CORE_MAX..=CORE_MAX + 2 * families).contains(&of_core), "{of_core} series");
+    assert!(page.contains(r#"family="devloop_agent_runs_total",reason="team_series_max"}"#), "{page}");
+    assert!(!page.contains(r#"reason="series_per_family_max""#));
+
+    let bytes = bed.aggregate.snapshot();
+    let config = bed.aggregate.store.config.clone();
+    bed.aggregate = Aggregate::restore(config, &bytes).expect("its own snapshot");
+    bed.hear(Said::by("devloop", "after the restart").run("linter", Success, None));
+    let page = bed.page();
+    assert_eq!(sum(&page, "devloop_agent_runs_total", "core"), 101);
+    assert!(!page.contains("after the restart"), "the bound is there after a restart");
+}
+
 #[test]
 fn a_gauge_without_room_is_left_out_and_counted() {
     let mut bed = limited(1);
@@ -69,7 +113,7 @@ fn a_gauge_without_room_is_left_out_and_counted() {
     assert!(page.contains(r#"agent="a"} 3"#), "a known series is still updated");
     assert!(!page.contains(r#"agent="b""#));
     assert!(!page.contains(r#"devloop_agent_queue_depth{team="core",user="__overflow__""#));
-    assert!(page.contains(r#"family="devloop_agent_queue_depth"} 1"#));
+    assert!(page.contains(r#"family="devloop_agent_queue_depth",reason="series_per_family_max"} 1"#));
 }
 
 #[test]

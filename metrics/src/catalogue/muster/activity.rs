@@ -1,10 +1,10 @@
 //! Runs, findings, files and gates: what has happened.
 
+use muster::words::{file_change, finding_change, push_gate, run_status, severity, word};
+
 use super::{EVERY, SECONDS};
 use crate::aggregate::Label;
-use crate::catalogue::words::{
-    at_least_one, file_change, finding_change, push_gate, run_status, severity, word,
-};
+use crate::catalogue::words::at_least_one;
 use crate::catalogue::{
     AGENT, Family, GAUGE, MetricKind, Rule, SEVERITY, STATUS, TOOL, text_label, word_label,
 };

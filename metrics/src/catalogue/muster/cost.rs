@@ -4,11 +4,12 @@
 //! not known and counted as such. The two never meet in one series.
 
 use muster::v1;
+use muster::words::{Word, time_saved_kind, word};
 
 use super::EVERY;
 use crate::aggregate::Label;
-use crate::catalogue::words::{time_saved_kind, truth, word};
-use crate::catalogue::{Family, GAUGE, MILLIONTHS, Rule, TOOL, Word, text_label, word_label};
+use crate::catalogue::words::truth;
+use crate::catalogue::{Family, GAUGE, MILLIONTHS, Rule, TOOL, text_label, word_label};
 
 /// The one signal that a piece of work's cost is counted from, in micro-USD. A negative cost is none.
 fn cost(usage: &v1::Usage) -> Option<(Word, u64)> {

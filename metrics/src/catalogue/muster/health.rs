@@ -1,10 +1,10 @@
 //! Resources, how well sources can be read, and what the aggregation says of itself.
 
 use muster::v1;
+use muster::words::{otlp_signal, resource_scope};
 
 use super::{EVERY, SECONDS};
 use crate::aggregate::Label;
-use crate::catalogue::words::{otlp_signal, resource_scope};
 use crate::catalogue::{
     AGENT, Family, GAUGE, LabelDef, MetricKind, Rule, SECONDS_SINCE, TOOL, text_label, word_label,
 };
@@ -186,8 +186,8 @@ pub(in crate::catalogue) const SOURCES: &[Family] = &[
     },
     Family {
         name: SERIES_OVERFLOW,
-        help: "Facts that had no room for a series of their own because their family has its most for the team",
-        labels: &[text_label("family")],
+        help: "Facts that had no room for a series of their own, by the bound that is reached",
+        labels: &[text_label("family"), text_label("reason")],
         ..EVERY
     },
 ];

@@ -1,8 +1,10 @@
 //! Sessions, tasks, workers, queues: what is going on now.
 
+use muster::words::word;
+
 use super::EVERY;
 use crate::aggregate::Label;
-use crate::catalogue::words::{session_status, word};
+use crate::catalogue::words::session_status;
 use crate::catalogue::{AGENT, Family, GAUGE, Rule, SECONDS_SINCE, STATUS, TOOL};
 
 const NOW: Family = Family { kind: GAUGE, ..EVERY };

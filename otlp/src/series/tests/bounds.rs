@@ -1,31 +1,84 @@
 //! What leaves, and what finds no room.
 
+use std::collections::BTreeSet;
+
+use metrics::aggregate::TeamSeriesMax;
+
 use super::Bench;
-use super::payload::{NOON, SECOND, at, delta, gauge, resource};
+use super::payload::{NOON, Resource, SECOND, at, delta, gauge, resource};
 use crate::proto::metrics::AggregationTemporality::Cumulative;
 use crate::series::{Dropped, ForeignConfig};
 
 const HOUR: u64 = 3_600;
 const T0: u64 = NOON - HOUR * SECOND;
 
+fn of(name: &str, model: &str) -> Resource {
+    later(name, model, 0)
+}
+
+fn later(name: &str, model: &str, seconds: u64) -> Resource {
+    let point = at(T0, NOON + seconds * SECOND, 1.0).attributes(&[("model", model)]);
+    resource(&[("user.name", "dana")]).sum(name, "", vec![point])
+}
+
 #[test]
-fn series_past_the_most_are_dropped_and_counted_and_the_others_go_on() {
+fn points_past_the_most_series_keep_their_sum_are_counted_and_others_go_on() {
     let mut bench = Bench::with(ForeignConfig {
         series_per_family_max: 2,
-        series_per_team_max: 3,
-        families_per_team_max: 2,
+        team_series_max: TeamSeriesMax { all: 100, own: [("core".to_owned(), 4)].into() },
         ..Default::default()
     });
-    let of = |name: &str, model: &str| {
-        resource(&[]).sum(name, "", vec![delta(1.0).attributes(&[("model", model)])])
-    };
-    for (name, model) in [("a", "1"), ("a", "2"), ("a", "3"), ("b", "1"), ("b", "2")] {
+    for (name, model) in [("a", "1"), ("a", "2"), ("a", "3"), ("a", "4"), ("b", "1"), ("c", "1"), ("d", "1")]
+    {
         bench.send(of(name, model));
     }
-    assert_eq!((bench.series.stats().series, bench.dropped(Dropped::SeriesMax)), (3, 2));
-    bench.send_as("other", of("a", "1"));
-    assert_eq!(bench.series.stats().series, 4, "each team has its own room");
+    bench.send(later("a", "3", 1));
+    bench.send(later("c", "1", 1));
+    let overflow = "user=\"__overflow__\",host=\"__overflow__\",project=\"__overflow__\"";
+    let expected = [
+        "a_total{user=\"dana\",model=\"1\"} 1".to_owned(),
+        "a_total{user=\"dana\",model=\"2\"} 1".to_owned(),
+        format!("a_total{{{overflow}}} 3"),
+        "b_total{user=\"dana\",model=\"1\"} 1".to_owned(),
+        format!("c_total{{{overflow}}} 2"),
+        format!("d_total{{{overflow}}} 1"),
+    ];
+    assert_eq!(bench.samples().into_iter().collect::<BTreeSet<_>>(), BTreeSet::from(expected));
+    let counted = (bench.dropped(Dropped::SeriesMax), bench.dropped(Dropped::TeamSeriesMax));
+    assert_eq!(counted, (3, 3), "of `a`, and of the others when the team had four");
+    for model in ["1", "2"] {
+        bench.send_as("other", of("b", model));
+    }
+    assert_eq!(bench.series.stats().series, 6 + 2, "each team has its own room");
+    assert_eq!((bench.dropped(Dropped::SeriesMax), bench.dropped(Dropped::TeamSeriesMax)), (3, 3));
 
+    bench.restart();
+    bench.send(of("a", "5"));
+    assert!(bench.samples().contains(&format!("a_total{{{overflow}}} 4")), "{:?}", bench.samples());
+    assert_eq!(bench.dropped(Dropped::SeriesMax), 4);
+}
+
+#[test]
+fn cumulative_sums_past_the_most_series_add_up_and_gauges_are_left_out() {
+    let mut bench = Bench::with(ForeignConfig { team_series_max: 1.into(), ..Default::default() });
+    bench.send(of("first", "1"));
+    for (session, values) in [("a", [5.0, 8.0]), ("b", [1.0, 2.0])] {
+        for (time, value) in (1..).zip(values) {
+            let point = at(T0, T0 + time * SECOND, value).attributes(&[("worker", session)]);
+            bench.send(resource(&[]).sum_of("n", "", Cumulative, true, vec![point]));
+        }
+    }
+    bench.send(resource(&[]).gauge("level", "", vec![gauge(7.0)]));
+    let samples = bench.samples();
+    assert!(
+        samples.iter().any(|line| line.starts_with("n_total{user=\"__overflow__\"") && line.ends_with(" 10"))
+    );
+    assert!(!samples.iter().any(|line| line.starts_with("level")), "a gauge of many would be that of any");
+    assert_eq!(bench.dropped(Dropped::TeamSeriesMax), 4 + 1);
+}
+
+#[test]
+fn families_past_the_most_are_dropped_and_counted() {
     let mut bench = Bench::with(ForeignConfig { families_per_team_max: 1, ..Default::default() });
     bench.send(of("a", "1"));
     bench.send(of("b", "1"));

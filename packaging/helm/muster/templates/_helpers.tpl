@@ -34,6 +34,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end -}}
 
+{{/* By which the collector is reached in the cluster. */}}
+{{- define "muster.serviceName" -}}
+{{ include "muster.fullname" . }}.{{ .Release.Namespace }}.svc
+{{- end }}
+
 {{- define "muster.scheme" -}}
 {{- if eq .Values.tls.mode "none" -}}HTTP{{- else -}}HTTPS{{- end -}}
 {{- end -}}

@@ -158,6 +158,19 @@ impl DeliverArguments {
         flags.into_iter().filter(|(_, is_given)| *is_given).map(|(flag, _)| flag)
     }
 
+    /// Where rows go, for the audit log. A URL's user, path and query may be secrets: its host says enough.
+    pub(super) fn whereto(&self, format: ExportFormat) -> String {
+        if let Some(destination) = &self.destination {
+            return destination.clone();
+        }
+        let uri: Option<http::Uri> = self.url.as_ref().and_then(|url| url.parse().ok());
+        let host = uri.as_ref().and_then(|uri| {
+            let port = uri.port().map_or_else(String::new, |port| format!(":{port}"));
+            Some(format!("{}{port}", uri.host()?))
+        });
+        host.map_or_else(|| format.to_string(), |host| format!("{format} at {host}"))
+    }
+
     /// The range that is delivered: Datadog's points stand for an interval, and one that is not whole would take the
     /// place of another's part of it.
     pub(super) fn whole(&self, format: ExportFormat, range: TimeRange) -> Result<TimeRange, Failure> {

@@ -87,9 +87,14 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     if arguments.deliver.is_delivery(arguments.format) {
         let place = Place::open(&arguments.source)?;
         let rows = place.rows(&asked)?;
+        let begun =
+            place.begin_export(&asked, &arguments.format, &arguments.deliver.whereto(arguments.format));
         let (format, detail, is_forced) = (arguments.format, layout.detail, arguments.force);
         let (source, flags) = (arguments.source.describe(), arguments.deliver);
-        return deliver::run(DeliverJob { format, detail, asked, source, place, is_forced, flags }, rows);
+        let job = DeliverJob { format, detail, asked, source, place, is_forced, flags };
+        let delivered = deliver::run(job, rows);
+        begun.end(delivered.is_ok());
+        return delivered;
     }
     // What is no delivery is a file.
     let Some(format) = arguments.format.of_file() else { return Ok(()) };
@@ -100,7 +105,12 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
     let place = Place::open(&arguments.source)?;
     let rows = place.rows(&asked)?;
     let is_file = !matches!(output, Output::Stdout);
-    let Some(row_count) = write(rows, RowsTo { format, layout, output, range })? else { return Ok(()) };
+    let to = arguments.output.as_deref().filter(|_| is_file);
+    let to = to.map_or_else(|| "standard output".into(), |path| path.to_string_lossy());
+    let begun = place.begin_export(&asked, &format, &to);
+    let written = write(rows, RowsTo { format, layout, output, range });
+    begun.end(matches!(written, Ok(Some(_))));
+    let Some(row_count) = written? else { return Ok(()) };
     if row_count == 0 {
         let why = unknown_name(&place, &asked).unwrap_or_default();
         tell(&format!("no rows of {} in this range with these filters{why}", asked.data_set));

@@ -1,5 +1,6 @@
 //! Rows for a command, from wherever they are: in batches, in the order of their time, as they come.
 
+use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::super::Failure;
 use super::SourceArguments;
+use super::audited::{Begun, FolderAudit, Taken};
 use super::export::tell;
 use super::remote::{Answer, Collector, encode};
 
@@ -35,6 +37,7 @@ pub(super) enum Place {
 #[derive(Debug, Clone)]
 pub(super) struct Folder {
     history: History,
+    audit: FolderAudit,
     /// Runs the requests of `history`; it must outlive that one.
     _runtime: Arc<Runtime>,
 }
@@ -56,8 +59,8 @@ pub(super) struct RowSource {
 
 enum Rows {
     Collector(Box<ArrowRows<Answer>>, Collector),
-    Scan { rows: Box<Scan>, _folder: Folder },
-    WithReadings { rows: Box<RunsWithReadings>, _folder: Folder },
+    Scan { rows: Box<Scan>, folder: Folder },
+    WithReadings { rows: Box<RunsWithReadings>, folder: Folder },
 }
 
 impl Folder {
@@ -67,16 +70,22 @@ impl Folder {
         let opened = runtime.block_on(DataDir::open(path, None, Arc::new(SystemClock::new())));
         let opened = opened.map_err(Failure::other)?;
         let history = History::new(opened.store, opened.log).map_err(Failure::other)?;
-        Ok(Self { history, _runtime: Arc::new(runtime) })
+        Ok(Self { history, audit: FolderAudit::of(path), _runtime: Arc::new(runtime) })
     }
 
     /// The newest rows of all kinds but samples, oldest first, a line of JSON each.
     pub(super) fn newest(&self, filter: &Filter, count: u64) -> Result<String, Failure> {
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         let newest = self.history.newest(&FOLLOWED, filter, WallTime(0), count).map_err(Failure::other)?;
+        let (of, asked) = ("recent".to_owned(), format!("n={count}{}", self::filter(filter)));
+        self.audit.read(&Taken { command: "telemetry recent", of, asked });
         newest.notices.iter().for_each(|notice| tell(&format!("warning: {notice}")));
         let lines = tagged_lines(newest.rows).map_err(Failure::other)?;
         String::from_utf8(lines).map_err(Failure::other)
+    }
+
+    fn note(&self, batch: &Result<RecordBatch, ScanError>) {
+        self.audit.add_rows(batch.as_ref().map_or(0, RecordBatch::num_rows));
     }
 
     fn rows(&self, asked: &Asked) -> Result<Rows, Failure> {
@@ -89,10 +98,10 @@ impl Folder {
         };
         if asked.data_set == DataSet::Runs && asked.has_readings {
             let runs = self.history.runs_with_readings(&query).map_err(Failure::other)?;
-            return Ok(Rows::WithReadings { rows: Box::new(runs), _folder: self.clone() });
+            return Ok(Rows::WithReadings { rows: Box::new(runs), folder: self.clone() });
         }
         let rows = self.history.scan(&query).map_err(Failure::other)?;
-        Ok(Rows::Scan { rows: Box::new(rows), _folder: self.clone() })
+        Ok(Rows::Scan { rows: Box::new(rows), folder: self.clone() })
     }
 }
 
@@ -117,14 +126,28 @@ impl Place {
 
     /// Asks for figures.
     pub(super) fn summary(&self, asked: &SummaryAsked) -> Result<Summary, Failure> {
+        let by = asked.by.map_or_else(String::new, |by| format!("&by={by}"));
+        let query = format!("compare={}{by}{}", asked.compare, query(asked.range, &asked.filter));
         match self {
-            Self::Collector(collector) => {
-                let by = asked.by.map_or_else(String::new, |by| format!("&by={by}"));
-                let query = query(asked.range, &asked.filter);
-                collector.document(&format!("/api/v1/history/summary?compare={}{by}{query}", asked.compare))
+            Self::Collector(collector) => collector.document(&format!("/api/v1/history/summary?{query}")),
+            Self::DataDir(folder) => {
+                let summary = folder.history.summary(asked).map_err(Failure::other)?;
+                let of = "summary".to_owned();
+                folder.audit.read(&Taken { command: "telemetry summary", of, asked: query });
+                Ok(summary)
             }
-            Self::DataDir(folder) => folder.history.summary(asked).map_err(Failure::other),
         }
+    }
+
+    /// Notes that rows go out from now on, in this format and to there. A collector notes it itself.
+    pub(super) fn begin_export(&self, asked: &Asked, format: &dyn Display, to: &str) -> Begun {
+        let Self::DataDir(folder) = self else { return Begun::elsewhere() };
+        let taken = Taken {
+            command: "telemetry export",
+            of: asked.data_set.to_string(),
+            asked: format!("format={format}{}", query(asked.range, &asked.filter)),
+        };
+        folder.audit.begin(&taken, to)
     }
 
     /// Asks for rows. What is refused is refused here, before the first.
@@ -153,12 +176,12 @@ impl Iterator for RowSource {
             Rows::Collector(rows, collector) => {
                 rows.next().map(|batch| batch.map_err(|error| collector.cut(&error)))
             }
-            Rows::Scan { rows, .. } => {
-                let batch = rows.next();
+            Rows::Scan { rows, folder } => {
+                let batch = rows.next().inspect(|batch| folder.note(batch));
                 told(batch, || rows.notices().to_vec())
             }
-            Rows::WithReadings { rows, .. } => {
-                let batch = rows.next();
+            Rows::WithReadings { rows, folder } => {
+                let batch = rows.next().inspect(|batch| folder.note(batch));
                 told(batch, || rows.notices())
             }
         }

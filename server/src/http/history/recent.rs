@@ -19,7 +19,7 @@ use super::super::{Reader, Refused, Shared};
 use super::asked::{Parameters, bad};
 use super::stream::{self, Chunks};
 use super::turns::Turn;
-use super::{Problem, answer, history};
+use super::{Problem, answer, history, told};
 
 /// Rows unless asked otherwise, and at most.
 const COUNT_DEFAULT: usize = 20;
@@ -78,7 +78,7 @@ pub(in super::super) async fn recent(
         // Who has gone needs no word.
         let _ = tell((&newest, &notices), following, chunks, &stop, turn);
     }));
-    Ok(stream::response(Format::Ndjson, body))
+    Ok(told(stream::response(Format::Ndjson, body), "recent", is_followed))
 }
 
 struct Following {
