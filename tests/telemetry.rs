@@ -27,7 +27,7 @@ use support::process::Process;
 use support::python::tool;
 use support::raw_agent::{EventMaker, Identity, RawAgent, event, run_finished};
 use support::scripted_http::{Script, ScriptedHttp};
-use support::{http, wait_for};
+use support::{http, wait_for, wait_until};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 const WORKERS: [&str; 3] = ["linter", "a, \"quoted\"\r\nname", "naïve 🎉"];
@@ -49,6 +49,10 @@ impl Fed {
             assert_eq!(agent.send("devloop", project, runs).outcome(), Outcome::Appended);
             assert_eq!(agent.send("devloop", project, events()).outcome(), Outcome::Appended);
         }
+        // It is opened beside everything else, and who asks before is told to come again.
+        wait_until("the history to be open", DEADLINE, || {
+            http::get(collector.http, "/api/v1/history/runs?limit=1").status != 503
+        });
         Self { collector, folder }
     }
 

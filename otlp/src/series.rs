@@ -111,7 +111,8 @@ impl Default for ForeignConfig {
             series_per_family_max: metrics::aggregate::SERIES_PER_FAMILY_MAX,
             team_series_max: TeamSeriesMax::default(),
             families_per_team_max: 2_000,
-            streams_per_team_max: 100_000,
+            // Twice as many as series: those of a restarted process stand beside the ones before for a while.
+            streams_per_team_max: 400_000,
             idle_max: metrics::aggregate::COUNTER_IDLE_MAX,
             stream_idle_max: Duration::from_secs(7 * 24 * 3600),
         }

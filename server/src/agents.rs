@@ -206,6 +206,15 @@ impl AgentRecord {
         self.renewed_us = Some(now.0);
     }
 
+    /// Its newest certificate, as the one before another.
+    pub(crate) fn newest(&self) -> PreviousCertificate {
+        PreviousCertificate {
+            serial: self.serial.clone(),
+            sha256: self.sha256.clone(),
+            not_after_us: self.not_after_us,
+        }
+    }
+
     /// When both of its certificates have ended.
     fn last_end(&self) -> WallTime {
         let before_us = self.previous.as_ref().map_or(0, |before| before.not_after_us);

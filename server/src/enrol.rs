@@ -252,7 +252,9 @@ fn enrol(
         return Err(NotAccepted.into());
     }
     let issued = certificate.authority().issue(&name, key)?;
-    let record = record_of(&name, token_id, &issued, asked, now);
+    let mut record = record_of(&name, token_id, &issued, asked, now);
+    // If the answer is lost, the machine still has the one that it had.
+    record.previous = agents.record(&name).map(AgentRecord::newest);
     tracing::info!(team = %name.team, agent = %name.agent, name = record.name, %token_id, "agent enrolled");
     // A new identity that nobody would know where from must not be.
     if let Some(audit) = shared.credentials.audit() {

@@ -82,18 +82,27 @@ impl IdentityPart {
         }
     }
 
-    /// The part that the value of an attribute tells, by the words in its key: `vcs.repository.name`, `git_branch`.
-    pub fn of_key(key: &str) -> Option<Self> {
-        let mut words = key.split(|c: char| !c.is_ascii_alphanumeric()).flat_map(humps);
-        words.find_map(|word| {
-            let known = KEY_WORDS.iter().find(|(known, _)| word.eq_ignore_ascii_case(known));
+    /// The parts that the value of an attribute may tell, by the words in its key: `vcs.repository.name`, `host.user`.
+    pub fn of_key(key: &str) -> impl Iterator<Item = Self> {
+        let words = key.split(|c: char| !c.is_ascii_alphanumeric()).flat_map(humps);
+        words.flat_map(|word| {
+            let known = KEY_WORDS.iter().filter(move |(known, _)| word.eq_ignore_ascii_case(known));
             known.map(|(_, part)| *part)
         })
     }
 }
 
 /// Words of keys that tell a part of an identity.
-const KEY_WORDS: [(&str, IdentityPart); 20] = [
+const KEY_WORDS: [(&str, IdentityPart); 28] = [
+    ("userid", IdentityPart::User),
+    ("email", IdentityPart::User),
+    ("committer", IdentityPart::User),
+    ("node", IdentityPart::Host),
+    // What CI systems call a pipeline is often the repository with the branch.
+    ("workflow", IdentityPart::Repository),
+    ("workflow", IdentityPart::Branch),
+    ("pipeline", IdentityPart::Repository),
+    ("pipeline", IdentityPart::Branch),
     ("user", IdentityPart::User),
     ("username", IdentityPart::User),
     ("enduser", IdentityPart::User),
@@ -185,7 +194,7 @@ impl Privacy {
 
     /// Whether the value of an attribute of this key tells a part of the identity that stays on the machine.
     pub fn withholds_key(&self, key: &str) -> bool {
-        !self.withheld.is_empty() && IdentityPart::of_key(key).is_some_and(|part| self.withholds(part))
+        !self.withheld.is_empty() && IdentityPart::of_key(key).any(|part| self.withholds(part))
     }
 }
 
@@ -211,6 +220,22 @@ mod tests {
     }
 
     #[test]
+    fn a_key_of_two_parts_is_withheld_with_either() {
+        for (key, part) in [
+            ("repository.owner", IdentityPart::User),
+            ("GITHUB_REPOSITORY_OWNER", IdentityPart::User),
+            ("host.user", IdentityPart::User),
+            ("host.user", IdentityPart::Host),
+            ("ci.workflow", IdentityPart::Branch),
+            ("ci.workflow", IdentityPart::Repository),
+        ] {
+            let withheld = BTreeSet::from([part]);
+            let privacy = Privacy::default().without(&BTreeSet::new(), &withheld, AGENT);
+            assert!(privacy.withholds_key(key), "{key} with {part:?}");
+        }
+    }
+
+    #[test]
     fn keys_that_tell_who_or_where_are_known() {
         for (key, part) in [
             ("user.id", Some(IdentityPart::User)),
@@ -230,7 +255,7 @@ mod tests {
             ("reference", None),
             ("", None),
         ] {
-            assert_eq!(IdentityPart::of_key(key), part, "{key}");
+            assert_eq!(IdentityPart::of_key(key).next(), part, "{key}");
         }
     }
 }

@@ -80,9 +80,12 @@ impl<'a> Texts<'a> {
         if let Some(class) = self.classes.get(key) {
             return *class;
         }
-        let class = is_one_word(key).then(|| match self.privacy.withholds_key(key) {
-            true => Class::Withheld,
-            false => content_keys::class_of(key),
+        let class = is_one_word(key).then(|| match content_keys::class_of(key) {
+            // A pseudonym would tell more than nothing.
+            Class::Never => Class::Never,
+            Class::Content(field) if !self.allows(field) => Class::Content(field),
+            _ if self.privacy.withholds_key(key) => Class::Withheld,
+            class => class,
         });
         if self.classes.len() < KNOWN_MAX && key.len() <= WORD_BYTES_MAX {
             self.classes.insert(key.to_owned(), class);

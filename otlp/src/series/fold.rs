@@ -348,6 +348,7 @@ impl Fold<'_> {
         told: Told,
         id: StreamId,
     ) -> Result<(), Dropped> {
+        self.refuse_overflow(head, point)?;
         // Before the series is found: a stream that goes may take its series with it.
         expiry::make_room(self.config, self.team);
         let (family_id, series_id, is_new) = self.series(head, point)?;
@@ -370,6 +371,19 @@ impl Fold<'_> {
         self.team.streams.insert(id, stream);
         self.count_overflow(is_overflow, head);
         Ok(())
+    }
+
+    /// When there is no room for streams, none that would go to an overflow series takes that of one with a series of its own.
+    fn refuse_overflow(&mut self, head: &MetricHead<'_>, point: &PointHead<'_>) -> Result<(), Dropped> {
+        if self.team.streams.len() < self.config.streams_per_team_max {
+            return Ok(());
+        }
+        let labels = self.labels(head, point)?;
+        let known = self.team.family(&head.name.name, head.kind)?;
+        match self.full(known) {
+            Some(reason) if self.find(known, &labels).is_none() => Err(reason),
+            _ => Ok(()),
+        }
     }
 
     /// The series of a point, made if need be. Whether it was.

@@ -233,9 +233,9 @@ impl Upload {
             let sent = self.runtime.block_on(multipart.put_part(rest.into()));
             sent.map_err(|error| self.error("write its last part", &error))?;
         }
-        let before = self.runtime.block_on(self.objects.head(&self.path)).ok();
+        let before = self.runtime.block_on(self.objects.head(&self.path));
         match self.runtime.block_on(multipart.complete()) {
-            Err(error) if !(may_be_done(&error) && self.is_new(before.as_ref())) => {
+            Err(error) if !(may_be_done(&error) && self.is_new(&before)) => {
                 Err(self.error("make it appear", &error))
             }
             _ => Ok(()),
@@ -248,12 +248,16 @@ impl Upload {
         self.runtime.block_on(read).is_ok_and(|there| there == whole)
     }
 
-    /// Whether there is an object as large as what was sent, and another than before.
-    fn is_new(&self, before: Option<&ObjectMeta>) -> bool {
+    /// Whether there is an object as large as what was sent, and another than before. Where nobody could tell what was there
+    /// before, what is there now proves nothing.
+    fn is_new(&self, before: &Result<ObjectMeta, object_store::Error>) -> bool {
         let there = self.runtime.block_on(self.objects.head(&self.path));
         there.is_ok_and(|there| {
-            let is_other = |before: &ObjectMeta| before.e_tag != there.e_tag;
-            there.size == self.bytes && before.is_none_or(is_other)
+            let is_other = match before {
+                Ok(before) => before.e_tag != there.e_tag,
+                Err(error) => matches!(error, object_store::Error::NotFound { .. }),
+            };
+            there.size == self.bytes && is_other
         })
     }
 

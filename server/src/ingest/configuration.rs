@@ -68,7 +68,8 @@ impl Configuration {
             Report::InForce(Some(_)) => answers.add(ConfigurationAnswer::Applied, 1),
             Report::Rejected { rejected, problem, .. } => {
                 answers.add(ConfigurationAnswer::Rejected, 1);
-                tracing::warn!(team = %key.team, agent = %key.agent, problem, "an agent rejected its configuration");
+                // In words of the agent's choice and as often as it likes: the audit log, which merges them, is the place.
+                tracing::debug!(team = %key.team, agent = %key.agent, problem, "an agent rejected its configuration");
                 if let Some(audit) = shared.credentials.audit() {
                     let entry = Entry::new(What::RemoteConfigurationRejected, Who::Peer(self.peer));
                     let entry = entry.team(&key.team).agent(key.agent).refused(problem.as_str());

@@ -78,6 +78,25 @@ fn cumulative_sums_past_the_most_series_add_up_and_gauges_are_left_out() {
 }
 
 #[test]
+fn a_flood_of_labels_takes_no_stream_from_a_series_that_is_there() {
+    let config = ForeignConfig { series_per_family_max: 1, streams_per_team_max: 8, ..Default::default() };
+    let mut bench = Bench::with(config);
+    let point = |worker: &str, time: u64, value: f64| {
+        let point = at(T0, T0 + time * SECOND, value).attributes(&[("worker", worker)]);
+        resource(&[]).sum_of("n", "", Cumulative, true, vec![point])
+    };
+    bench.send(point("healthy", 1, 10.0));
+    for flood in 0..40 {
+        bench.send(point(&format!("w{flood}"), 2 + flood, 1.0));
+    }
+    bench.send(point("healthy", 60, 25.0));
+    let samples = bench.samples();
+    assert!(samples.iter().any(|line| line.contains("healthy") && line.ends_with(" 25")), "{samples:?}");
+    assert!(samples.iter().any(|line| line.contains("__overflow__") && line.ends_with(" 7")), "{samples:?}");
+    assert_eq!(bench.dropped(Dropped::SeriesMax), 40, "with an overflow series or without");
+}
+
+#[test]
 fn families_past_the_most_are_dropped_and_counted() {
     let mut bench = Bench::with(ForeignConfig { families_per_team_max: 1, ..Default::default() });
     bench.send(of("a", "1"));
