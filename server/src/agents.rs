@@ -194,15 +194,13 @@ impl AgentRecord {
 
     /// Notes a certificate that was issued to who showed the newest or the one before.
     pub(crate) fn renewed(&mut self, shown: Standing, issued: &Issued, now: WallTime) {
-        let newest = PreviousCertificate {
-            serial: std::mem::replace(&mut self.serial, issued.serial.clone()),
-            sha256: std::mem::replace(&mut self.sha256, issued.sha256.clone()),
-            not_after_us: std::mem::replace(&mut self.not_after_us, issued.not_after.0),
-        };
         // Who shows the one before has never got the newest: that one is good for nobody.
         if shown == Standing::Newest {
-            self.previous = Some(newest);
+            self.previous = Some(self.newest());
         }
+        self.serial.clone_from(&issued.serial);
+        self.sha256.clone_from(&issued.sha256);
+        self.not_after_us = issued.not_after.0;
         self.renewed_us = Some(now.0);
     }
 
