@@ -24,7 +24,7 @@ async fn every_2xx_is_success_also_with_an_empty_body() {
         let observed = forwarding.observed[0].clone();
         eventually("delivered", || observed.figures.delivered.value(Signal::Logs) == 2).await;
         at_rest(&observed).await;
-        assert_conserved(&observed);
+        assert_conserved(&observed).await;
         assert_eq!((sink.count(), observed.figures.is_up()), (1, Some(true)));
         forwarding.stop().await;
     }
@@ -114,7 +114,7 @@ async fn a_permanent_error_goes_to_a_dead_letter_and_the_queue_moves_on() {
     bench.append(&["good"]);
     eventually("delivered", || observed.figures.delivered.value(Signal::Logs) == 1).await;
     assert_eq!(observed.figures.dropped().get(&("logs", "permanent")), Some(&2));
-    assert_conserved(&observed);
+    assert_conserved(&observed).await;
     let letters = DeadLetters::of(&folder_of(&bench.source.data_dir, "one"));
     let listed = letters.list().expect("readable");
     assert_eq!(listed.len(), 1);
@@ -124,7 +124,7 @@ async fn a_permanent_error_goes_to_a_dead_letter_and_the_queue_moves_on() {
     letters.retry(&listed[0].id).expect("there");
     eventually("sent again", || observed.figures.retried.value(Signal::Logs) == 2).await;
     assert_eq!(sink.bodies(), ["bad", "bad too", "good", "bad", "bad too"]);
-    assert_conserved(&observed);
+    assert_conserved(&observed).await;
     forwarding.stop().await;
 }
 
@@ -141,7 +141,7 @@ async fn a_413_is_sent_in_halves_down_to_what_fits() {
     let taken: Vec<String> = taken.flat_map(|received| received.records()).map(|(_, body)| body).collect();
     assert_eq!(taken, bodies);
     at_rest(&observed).await;
-    assert_conserved(&observed);
+    assert_conserved(&observed).await;
     forwarding.stop().await;
 }
 
@@ -157,7 +157,7 @@ async fn a_partial_success_is_counted_kept_and_not_sent_again() {
     at_rest(&observed).await;
     assert_eq!(observed.figures.delivered.value(Signal::Logs), 2);
     assert_eq!(observed.figures.dropped().get(&("logs", "rejected")), Some(&1));
-    assert_conserved(&observed);
+    assert_conserved(&observed).await;
     assert_eq!(sink.count(), 1);
     let letters = DeadLetters::of(&folder_of(&bench.source.data_dir, "one")).list().expect("readable");
     assert_eq!((letters.len(), letters[0].head.rejected), (1, 1));
@@ -198,7 +198,7 @@ async fn a_single_item_that_is_too_large_goes_to_a_dead_letter() {
     let observed = forwarding.observed[0].clone();
     at_rest(&observed).await;
     assert_eq!(observed.figures.dropped().get(&("logs", "too_large")), Some(&2));
-    assert_conserved(&observed);
+    assert_conserved(&observed).await;
     forwarding.stop().await;
 }
 
@@ -268,7 +268,7 @@ async fn a_limit_on_the_number_of_requests_is_not_met_with_more_of_them() {
         "without RetryInfo it is not to be retried, and halves would be more"
     );
     assert_eq!(observed.figures.dropped().get(&("logs", "permanent")), Some(&4));
-    assert_conserved(&observed);
+    assert_conserved(&observed).await;
     forwarding.stop().await;
 }
 

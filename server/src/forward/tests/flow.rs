@@ -96,7 +96,7 @@ async fn a_record_of_more_requests_than_may_be_out_is_sent_once() {
     assert!(sink.count() > 3, "{} requests", sink.count());
     assert!(sink.received().iter().all(|received| received.message.len() < 1_000_000));
     assert_eq!(sink.bodies(), bodies);
-    assert_conserved(&observed);
+    assert_conserved(&observed).await;
     forwarding.stop().await;
 }
 
@@ -124,7 +124,7 @@ async fn what_a_full_queue_drops_is_counted_exactly_and_the_rest_arrives_in_orde
     let delivered = observed.figures.delivered.value(Signal::Logs);
     assert_eq!(dropped + delivered, 1_000);
     assert!(dropped > 500 && delivered > 50, "{dropped} dropped, {delivered} delivered");
-    assert_conserved(&observed);
+    assert_conserved(&observed).await;
     let taken: BTreeSet<String> = sink.bodies().into_iter().collect();
     // The newest are those that arrived.
     let newest: BTreeSet<String> = (1_000 - delivered..1_000).map(|n| format!("{n:010000}")).collect();
@@ -149,7 +149,7 @@ async fn filters_choose_by_team_project_and_severity_and_count_the_rest() {
     let figures = &observed.figures;
     assert_eq!((figures.accepted.value(Signal::Logs), figures.filtered.value(Signal::Logs)), (1, 3));
     assert_eq!(figures.filtered.value(Signal::Traces), 3);
-    assert_conserved(&observed);
+    assert_conserved(&observed).await;
     forwarding.stop().await;
 }
 
@@ -175,6 +175,6 @@ async fn a_payload_that_is_no_otlp_costs_itself_alone() {
     at_rest(&observed).await;
     assert_eq!(sink.bodies(), ["good"]);
     assert_eq!(observed.figures.dropped().get(&("logs", "malformed")), Some(&2));
-    assert_conserved(&observed);
+    assert_conserved(&observed).await;
     forwarding.stop().await;
 }

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response};
@@ -31,6 +32,8 @@ pub enum Answer {
     Hang,
     /// The request is taken, and the connection is cut.
     Cut,
+    /// 200, so long after the request was taken.
+    Late(Duration),
 }
 
 /// A request as it came, decompressed.
@@ -175,6 +178,10 @@ async fn serve(
     match script(n, &received) {
         Answer::Hang => std::future::pending().await,
         Answer::Cut => Err("cut, as scripted"),
+        Answer::Late(wait) => {
+            tokio::time::sleep(wait).await;
+            Ok(Response::new(frames(Vec::new())))
+        }
         Answer::Http(status, headers, body) => {
             let mut response = Response::new(frames(vec![Frame::data(body)]));
             *response.status_mut() = status.try_into().expect("status");
