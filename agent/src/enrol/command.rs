@@ -15,6 +15,7 @@ use super::client::{self, About, EnrolError, FirstContact};
 use super::renewal::in_words;
 use super::store::{Enrolment, Store, StoreError};
 use crate::config::AgentConfig;
+use crate::facts::IdentityPart;
 use crate::identity::{Identity, IdentityError};
 use crate::project::Machine;
 use crate::spool::{Spool, SpoolError};
@@ -95,7 +96,7 @@ pub async fn enrol_here(
             until: in_words(held.certificate.not_after),
         });
     }
-    let about = about(identity(config, clock).await?, wish);
+    let about = about(identity(config, clock).await?, config, wish);
     let asking = store.ask()?;
     if wish.new_key {
         asking.forget_key()?;
@@ -118,9 +119,18 @@ pub async fn enrol_here(
     Ok(enrolment)
 }
 
-fn about(agent_id: AgentId, wish: &Wish) -> About {
+/// What the agent says of itself: as in its hello, less what the configuration in force withholds.
+fn about(agent_id: AgentId, config: &AgentConfig, wish: &Wish) -> About {
     let Machine { user, host } = Machine::of_this_process();
-    About { agent_id, name: wish.name.clone(), host, user }
+    let privacy = config.settings_at_rest().privacy;
+    let leaves =
+        |part, name: String| if privacy.withholds(part) { privacy.identity(part, &name) } else { name };
+    About {
+        agent_id,
+        name: wish.name.clone(),
+        host: leaves(IdentityPart::Host, host),
+        user: leaves(IdentityPart::User, user),
+    }
 }
 
 /// Who this agent is; a new one if it never ran.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use muster::clock::{Clock, SystemClock};
 use muster::v1;
 use prost::Message;
+use sha2::{Digest, Sha256};
 use tonic::Status;
 
 use super::fake::{Fake, server, token};
@@ -13,6 +14,8 @@ use crate::config::{AgentConfig, Overrides};
 use crate::enrol::command::{CommandError, Wish, enrol_here};
 use crate::enrol::store::StoreError;
 use crate::enrol::{EnrolError, FirstContact, Store};
+use crate::project::Machine;
+use crate::remote_configuration::{Issuer, Own, RemoteConfiguration};
 
 fn wish(fake: &Fake) -> Wish {
     let first_contact = FirstContact::Pinned(fake.fingerprint());
@@ -108,4 +111,31 @@ async fn two_commands_at_once_do_not_take_from_each_other_what_they_got() {
     assert!(matches!(busy, CommandError::Store(StoreError::Busy { .. })), "{busy}");
     drop(asking);
     enrol_here(&config, &wish(&fake), &clock()).await.expect("enrolled");
+}
+
+#[tokio::test]
+async fn what_the_configuration_in_force_withholds_is_not_in_an_enrolment_either() {
+    let (fake, folder) = (Fake::new(), tempfile::tempdir().expect("folder"));
+    let config = config_of("[agent]\nremote_configuration = true\n", &fake, folder.path()).await;
+    let again = Wish { force: true, ..wish(&fake) };
+    let held = enrol_here(&config, &again, &clock()).await.expect("enrolled");
+    let (id, issuer) = (held.record.agent_id, Issuer { server: String::new(), team: String::new() });
+    let own = Own { settings: config.settings_at_rest(), takes_offers: true, labels: Default::default() };
+    let settings = v1::OfferedSettings {
+        withheld_identity: vec!["user".to_owned(), "host".to_owned()],
+        ..Default::default()
+    };
+    let settings = settings.encode_to_vec();
+    let hash = Sha256::digest(&settings).to_vec();
+    let offer = v1::ConfigurationOffer { hash, settings, name: "strict".to_owned() };
+    let taken = RemoteConfiguration::load(own, id, folder.path().to_owned()).take(&offer, &issuer);
+    assert_eq!(taken.expect("reported").problem, "");
+    enrol_here(&config, &again, &clock()).await.expect("enrolled");
+    let asked = asked(&fake);
+    let machine = Machine::of_this_process();
+    assert_eq!((&asked[0].user, &asked[0].host), (&machine.user, &machine.host));
+    let stands = format!("withheld-{}", &id.to_string()[..8]);
+    assert_eq!((&asked[1].user, &asked[1].host), (&stands, &stands));
+    let held = Store::new(folder.path()).load().expect("whole").expect("enrolled");
+    assert_eq!(held.record.name, stands, "as the collector calls it");
 }
