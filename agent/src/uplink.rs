@@ -22,6 +22,7 @@ use muster::clock::Clock;
 use muster::ids::{Instance, Seq};
 use tokio::sync::{Mutex, watch};
 
+mod asking;
 pub mod backoff;
 pub(crate) mod channel;
 pub(crate) mod knock;

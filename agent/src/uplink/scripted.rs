@@ -83,11 +83,15 @@ impl Scripted {
     /// Offers on the open stream, and waits for what the agent says to it.
     pub(crate) async fn offer(&self, offer: v1::ConfigurationOffer) -> v1::ConfigurationReport {
         let before = self.heard.lock().reports.len();
+        self.offer_only(offer).await;
+        self.report_after(before).await
+    }
+
+    /// Offers on the open stream.
+    pub(crate) async fn offer_only(&self, offer: v1::ConfigurationOffer) {
         let stream = self.heard.lock().stream.clone().expect("an open stream");
         let message = v1::CollectorMessage { kind: Some(Down::ConfigurationOffer(offer)) };
         stream.send(Ok(message)).await.expect("an open stream");
-        drop(stream);
-        self.report_after(before).await
     }
 
     /// The first report after `before` of them.

@@ -1,6 +1,5 @@
 //! One stream from hello to its end.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use muster::batch::SealedBatch;
@@ -15,11 +14,12 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::codec::CompressionEncoding;
 
+use super::asking::Asking;
 use super::channel::{ChannelError, Connection};
 use super::session::{self, Decision, NewEpochReason, Opening, Session};
 use super::{Backoff, End, SharedSpool, StreamError, Uplink, UplinkStatus, channel, hello, stopped};
 use crate::enrol::Situation;
-use crate::remote_configuration::{Issuer, RemoteConfiguration};
+use crate::remote_configuration::Issuer;
 use crate::spool::BatchReader;
 
 /// A collector answers a hello from memory; it may first probe another stream of the same agent for a few seconds.
@@ -59,8 +59,7 @@ pub(super) async fn run(
         s.last_error = None;
     });
     let issuer = Issuer { server: uplink.server.address.to_string(), team: welcome.team.clone() };
-    let report = uplink.configuration.welcomed(&issuer);
-    let asking = Asking { configuration: uplink.configuration.clone(), issuer, report };
+    let asking = Asking::new(uplink.configuration.clone(), issuer);
     let begun = begin(spool, &welcome, asking).await;
     let carrier = match begun {
         Ok(Begun::Carry(carrier)) => *carrier,
@@ -257,15 +256,6 @@ struct Carrier {
     asking: Asking,
 }
 
-/// What the collector asks of the agent on this stream.
-struct Asking {
-    configuration: Arc<RemoteConfiguration>,
-    /// Who asks.
-    issuer: Issuer,
-    /// What was in force at the welcome, until it is said.
-    report: Option<v1::ConfigurationReport>,
-}
-
 enum Progress {
     Continue,
     End(End),
@@ -282,9 +272,6 @@ impl Carrier {
         shutdown: &mut watch::Receiver<bool>,
     ) -> Result<End, StreamError> {
         send(outbox, Up::Heartbeat(heartbeat(spool).await)).await?;
-        if let Some(report) = self.asking.report.take() {
-            send(outbox, Up::ConfigurationReport(report)).await?;
-        }
         let mut heartbeat_due = Instant::now() + self.heartbeat_every;
         loop {
             if self.leave_by.is_some_and(|by| self.session.in_flight() == 0 || Instant::now() >= by) {
@@ -311,6 +298,7 @@ impl Carrier {
                     }
                 }
                 _ = self.subscription.changed(), if drained => {}
+                report = self.asking.report() => send(outbox, Up::ConfigurationReport(report)).await?,
                 () = credential.replaced(), if !leaving => self.leave_by = Some(Instant::now() + LEAVE_TIMEOUT),
                 () = sleep_until(wake_at.unwrap_or(heartbeat_due)) => {
                     let now = Instant::now();
@@ -394,10 +382,7 @@ impl Carrier {
                 Ok(Progress::Continue)
             }
             Some(Down::ConfigurationOffer(offer)) => {
-                let Asking { configuration, issuer, .. } = &self.asking;
-                if let Some(report) = configuration.take(&offer, issuer) {
-                    send(outbox, Up::ConfigurationReport(report)).await?;
-                }
+                self.asking.offered(offer);
                 Ok(Progress::Continue)
             }
             // A second welcome or a kind from a newer collector changes nothing.
