@@ -27,6 +27,8 @@ use tonic::{Request, Response, Status, Streaming};
 use tower::Service as _;
 
 pub(crate) const TEAM: &str = "payments";
+/// With what would disturb a terminal.
+pub(crate) const COLLECTOR_VERSION: &str = "1.4.2\u{1b}";
 
 type Outbox = mpsc::Sender<Result<v1::CollectorMessage, Status>>;
 
@@ -181,6 +183,7 @@ impl Scripted {
                     batches_in_flight_max: 4,
                     heartbeat_interval_ms: 15_000,
                     team: TEAM.to_owned(),
+                    collector_version: COLLECTOR_VERSION.to_owned(),
                     ..Default::default()
                 }))
             }

@@ -17,7 +17,9 @@ use tonic::codec::CompressionEncoding;
 use super::asking::Asking;
 use super::channel::{ChannelError, Connection};
 use super::session::{self, Decision, NewEpochReason, Opening, Session};
-use super::{Backoff, End, SharedSpool, StreamError, Uplink, UplinkStatus, channel, hello, stopped};
+use super::{
+    Backoff, CollectorSaid, End, SharedSpool, StreamError, Uplink, UplinkStatus, channel, hello, stopped,
+};
 use crate::enrol::Situation;
 use crate::remote_configuration::Issuer;
 use crate::spool::BatchReader;
@@ -164,7 +166,12 @@ async fn open_on(connection: Connection, uplink: &Uplink) -> Result<Opened, Refu
         Ok::<_, tonic::Status>((inbound, message))
     });
     let (inbound, message) = answered.await.map_err(|_| StreamError::Silent(WELCOME_TIMEOUT))??;
-    match message.and_then(|m| m.kind) {
+    let message = message.and_then(|m| m.kind);
+    if let Some(Down::Welcome(welcome)) = &message {
+        let said = CollectorSaid::of(welcome);
+        uplink.status.send_modify(|s| s.collector = Some(said));
+    }
+    match message {
         Some(Down::Welcome(welcome)) if welcome.protocol_version == muster::limits::PROTOCOL_VERSION => {
             Ok(Opened { outbox, inbound, welcome, serial })
         }

@@ -33,6 +33,13 @@ fn start_with_spool(
     folder: &Path,
     shutdown: watch::Receiver<bool>,
 ) -> (Arc<RemoteConfiguration>, SharedSpool) {
+    let uplink = uplink(collector, folder);
+    let both = (uplink.configuration.clone(), uplink.spool.clone());
+    tokio::spawn(run(uplink, shutdown));
+    both
+}
+
+fn uplink(collector: &Scripted, folder: &Path) -> Uplink {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let spool = Spool::open(SpoolConfig::new(folder), clock.clone()).expect("a spool");
     let own = Own {
@@ -49,18 +56,29 @@ fn start_with_spool(
         tls_name: None,
         enrolment: Store::new(folder),
     };
-    let spool: SharedSpool = Arc::new(Mutex::new(spool));
-    let uplink = Uplink {
+    Uplink {
         server,
-        spool: spool.clone(),
+        spool: Arc::new(Mutex::new(spool)),
         speaker: Speaker { instance: Instance(7), host: "laptop".to_owned(), user: "dana".to_owned() },
         status: watch::Sender::default(),
         certificate: watch::channel(Situation::default()).1,
-        configuration: configuration.clone(),
+        configuration,
         clock,
-    };
+    }
+}
+
+#[tokio::test]
+async fn what_the_welcome_says_of_the_collector_is_in_the_status() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let collector = Scripted::listen().await;
+    let (stop, shutdown) = watch::channel(false);
+    let uplink = uplink(&collector, folder.path());
+    let mut status = uplink.status.subscribe();
+    assert_eq!(status.borrow().collector, None);
     tokio::spawn(run(uplink, shutdown));
-    (configuration, spool)
+    let welcomed = status.wait_for(|status| status.connected).await.expect("alive").collector.clone();
+    assert_eq!(welcomed, Some(CollectorSaid { version: "1.4.2".to_owned(), protocol: 1 }));
+    stop.send_replace(true);
 }
 
 async fn spool_one_event(spool: &SharedSpool) {
