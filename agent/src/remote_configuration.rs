@@ -42,7 +42,7 @@ mod stored;
 #[cfg(test)]
 mod tests;
 
-pub use offer::{Offer, Refusal};
+pub use offer::{Offer, Refusal, read};
 pub use settings::Settings;
 pub use standing::{Standing, State};
 pub use stored::{Issuer, StoreError};
