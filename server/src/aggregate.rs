@@ -172,7 +172,7 @@ impl Folding {
         Ok(Self { view, thread, stop })
     }
 
-    /// Reads to the durable end, saves, and ends. Blocks.
+    /// Reads to the durable end, or as far as it comes in a second, saves, and ends. Blocks.
     pub fn finish(self) {
         // The thread is the receiver; if it has gone there is nobody to tell.
         let _ = self.stop.send(true);
