@@ -333,6 +333,8 @@ impl Fold<'_> {
         let family = family.and_then(|id| self.team.families.get(id));
         if family.map_or(0, |family| family.series.len()) >= self.config.series_per_family_max {
             Some(Dropped::SeriesMax)
+        } else if self.team.agent_series(&self.target) >= self.config.agent_series_max {
+            Some(Dropped::AgentSeriesMax)
         } else if self.team.series >= self.series_max {
             Some(Dropped::TeamSeriesMax)
         } else {

@@ -44,6 +44,7 @@ fn open_at(dir: &Path, clock: Arc<dyn Clock>) -> Bench {
         snapshot_interval: Duration::from_secs(3_600),
         series_per_family_max: 1_000,
         team_series_max: TeamSeriesMax::default(),
+        agent_series_max: 1_000,
     };
     let folding =
         Folding::start(settings, source, Arc::new(Fleet::new()), journal.durable()).expect("starts");
