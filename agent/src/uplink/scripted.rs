@@ -119,6 +119,17 @@ impl Scripted {
         .await
     }
 
+    /// Says on the open stream something of a kind that is not there yet: when it is read, nothing of it is left.
+    pub(crate) async fn say_unknown(&self) {
+        let stream = self.heard.lock().stream.clone().expect("an open stream");
+        stream.send(Ok(v1::CollectorMessage { kind: None })).await.expect("an open stream");
+    }
+
+    /// How often an agent has come.
+    pub(crate) fn hellos(&self) -> usize {
+        self.heard.lock().hellos.len()
+    }
+
     pub(crate) fn reports(&self) -> usize {
         self.heard.lock().reports.len()
     }

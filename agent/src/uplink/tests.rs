@@ -169,6 +169,22 @@ async fn an_offer_that_could_not_be_kept_is_tried_again_on_the_same_stream() {
     stop.send_replace(true);
 }
 
+/// Row E3 of reliability.md, the agent's side.
+#[tokio::test]
+async fn what_a_newer_collector_says_and_nobody_here_knows_is_passed_over() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let collector = Scripted::listen().await;
+    let (stop, shutdown) = watch::channel(false);
+    let _configuration = start(&collector, folder.path(), shutdown);
+    collector.hello_after(0).await;
+    collector.say_unknown().await;
+    let settings = v1::OfferedSettings { withheld_identity: vec!["user".to_owned()], ..Default::default() };
+    let report = collector.offer(offer_of(&settings)).await;
+    assert_eq!(report.state(), State::Applied, "{}", report.problem);
+    assert_eq!(collector.hellos(), 1, "the stream was cut");
+    stop.send_replace(true);
+}
+
 #[tokio::test]
 async fn offers_are_taken_or_refused_and_each_is_answered() {
     let folder = tempfile::tempdir().expect("a folder");
