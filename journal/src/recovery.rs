@@ -46,6 +46,17 @@ pub struct Recovery {
     pub skipped_to: Option<Position>,
 }
 
+impl Recovery {
+    /// Whether something is gone that had been durable, as far as one can tell. A group that a crash interrupted had not.
+    pub fn is_damaged(&self) -> bool {
+        self.quarantined_records > 0
+            || self.quarantined_segments > 0
+            || !self.missing.is_empty()
+            || !self.cursors_damaged.is_empty()
+            || self.skipped_to.is_some()
+    }
+}
+
 pub(crate) struct Opened {
     pub(crate) shared: Arc<Shared>,
     pub(crate) writer: Writer,

@@ -56,6 +56,8 @@ pub struct Running {
     pub version: String,
     /// Whether it answers on its page.
     pub has_page: bool,
+    /// How many projects it watches.
+    pub projects: u64,
     /// What the collector that welcomed it last said of itself; `None`: none has, or the agent does not say.
     pub collector: Option<CollectorFacts>,
     /// Whether its stream is open.

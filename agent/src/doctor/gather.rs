@@ -124,6 +124,7 @@ fn from_page(status: &serde_json::Value) -> Running {
     Running {
         version: text("/version"),
         has_page: true,
+        projects: number("/projects").unwrap_or_default(),
         collector: number("/collector/protocol")
             .map(|protocol| CollectorFacts { version: text("/collector/version"), protocol }),
         is_connected: status["connected"].as_bool().unwrap_or_default(),

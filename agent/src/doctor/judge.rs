@@ -84,6 +84,11 @@ fn configuration(facts: &Facts) -> Finding {
 fn projects(facts: &Facts) -> Finding {
     let say = |verdict, words: String| Finding::new("projects", verdict, words);
     let Some(projects) = &facts.projects else { return say(Skipped, UNTIL_VALID.to_owned()) };
+    let running = facts.running.as_ref().map_or(0, |running| running.projects);
+    if projects.watched == 0 && running > 0 {
+        let words = format!("the running agent watches {running}; this configuration names no path");
+        return say(Ok, words);
+    }
     if projects.watched == 0 {
         return say(Warning, "no path is watched".to_owned()).with(
             "name projects or folders of projects: `--watch PATH`, or watch = [\"~/work\"] in [agent]",

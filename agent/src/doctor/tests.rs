@@ -86,6 +86,16 @@ fn reached(facts: &mut Facts) -> &mut Reached {
 }
 
 #[test]
+fn a_path_that_only_the_running_agent_was_told_is_watched_all_the_same() {
+    let mut facts = well();
+    facts.projects = Some(ProjectFacts::default());
+    facts.running.as_mut().expect("runs").projects = 2;
+    let told = judge(&facts);
+    let projects = told.iter().find(|finding| finding.check == "projects").expect("a finding");
+    assert_eq!((projects.verdict, projects.words.contains("watches 2")), (Verdict::Ok, true), "{projects:?}");
+}
+
+#[test]
 fn a_machine_on_which_all_is_well_has_thirteen_checks_in_the_order_in_which_things_fail() {
     let findings = judge(&well());
     let checks: Vec<&str> = findings.iter().map(|finding| finding.check).collect();

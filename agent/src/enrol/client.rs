@@ -76,6 +76,12 @@ pub enum EnrolError {
     /// The collector is not reached, or not trusted.
     #[error(transparent)]
     Channel(#[from] ChannelError),
+    /// As the one before, with what helps.
+    #[error(
+        "{0}: it is of no public authority; name its own with --ca-fingerprint, as `muster token create --enroll` prints it, or \
+         with --ca-file"
+    )]
+    Untrusted(ChannelError),
     /// The collector says no to the token.
     #[error(
         "the collector does not accept the enrolment token: it is used up, has ended (after an hour unless it was made with \
@@ -138,7 +144,8 @@ pub async fn enrol(
     now: WallTime,
 ) -> Result<Enrolment, EnrolError> {
     refuse_plaintext(server)?;
-    let (connection, ca_pem) = open(server, first_contact).await?;
+    let (connection, ca_pem) =
+        open(server, first_contact).await.map_err(|error| untrusted(error, first_contact))?;
     let mut request = tonic::Request::new(v1::EnrolRequest {
         agent_id: about.agent_id.as_bytes().to_vec(),
         csr_der: requested.csr_der.clone(),
@@ -229,6 +236,16 @@ async fn open(
             let found = verifier.found();
             Ok((connection, found.map(|der| text::certificates([der.as_slice()]))))
         }
+    }
+}
+
+/// Most collectors have an authority of their own, and nobody said which.
+fn untrusted(error: ChannelError, first_contact: &FirstContact) -> EnrolError {
+    match (&error, first_contact) {
+        (ChannelError::Connect { reason, .. }, FirstContact::Public) if reason.contains("UnknownIssuer") => {
+            EnrolError::Untrusted(error)
+        }
+        _ => error.into(),
     }
 }
 

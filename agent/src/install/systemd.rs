@@ -37,7 +37,8 @@ impl Platform for Systemd {
     fn unreachable(&self, run: &str, said: &str) -> String {
         format!(
             "systemd does not manage this user's services here (systemctl --user: {said}). In a container, make the agent \
-             the container's command or one of its processes: `{run}`. After su or sudo, log in as that user, or set \
+             the container's command or one of its processes: `{run}`, after `muster-agent enroll` if it is to have a \
+             certificate. After su or sudo, log in as that user, or set \
              XDG_RUNTIME_DIR=/run/user/$(id -u). `install --print` shows what would be written"
         )
     }

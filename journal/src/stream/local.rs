@@ -48,6 +48,13 @@ pub struct StreamRecovery {
     pub metas_unknown: u64,
 }
 
+impl StreamRecovery {
+    /// Whether something of the streams' past is gone.
+    pub fn is_damaged(&self) -> bool {
+        !self.has_checkpoint || self.positions_lost > 0 || self.metas_unknown > 0
+    }
+}
+
 /// Why a stream log was not opened.
 #[derive(Debug, thiserror::Error)]
 pub enum StreamOpenError {

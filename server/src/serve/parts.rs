@@ -253,7 +253,11 @@ async fn open_journal(
         let (journal, recovery) = Journal::open(settings, Arc::new(RealFs), clock)?;
         let journal = Arc::new(journal);
         let (log, streams) = JournalStreamLog::open(journal.clone())?;
-        tracing::info!(?recovery, ?streams, "journal is open");
+        let (last, torn_bytes) = (recovery.last, recovery.torn_bytes);
+        tracing::info!(%last, streams = streams.streams, torn_bytes, "journal is open");
+        if recovery.is_damaged() || streams.is_damaged() {
+            tracing::warn!(?recovery, ?streams, "the journal was damaged; what is left of it is in use");
+        }
         Ok((journal, Arc::new(log)))
     })
     .await

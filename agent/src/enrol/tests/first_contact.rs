@@ -77,7 +77,9 @@ async fn another_authority_than_the_pinned_one_is_refused_before_the_token_is_se
     assert!(error.contains(&other.to_string()) && error.contains("muster authority show"), "{error}");
     let stranger = Fake::new().authority_pem.clone();
     for contact in [FirstContact::Public, FirstContact::Authorities(stranger)] {
+        let is_public = matches!(contact, FirstContact::Public);
         let error = enrolled(&fake, contact).await.expect_err("refused").to_string();
+        assert_eq!(error.contains("--ca-fingerprint"), is_public, "{error}");
         // A stranger of the same name is found by its signature.
         assert!(error.contains("UnknownIssuer") || error.contains("BadSignature"), "{error}");
     }
