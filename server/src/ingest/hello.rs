@@ -37,7 +37,7 @@ pub(super) async fn begin(
     peer: SocketAddr,
     place: &mut Place,
     mut inbound: Streaming<v1::AgentMessage>,
-    outbox: mpsc::Sender<Result<v1::CollectorMessage, Status>>,
+    outbox: mpsc::Sender<Result<super::ToAgent, Status>>,
 ) {
     let outbox = Outbox(outbox);
     let first = tokio::select! {

@@ -43,7 +43,7 @@ const STOP_RETRY: Duration = Duration::from_secs(2);
 
 /// The stream's way down.
 #[derive(Debug, Clone)]
-pub(super) struct Outbox(pub(super) mpsc::Sender<Result<v1::CollectorMessage, Status>>);
+pub(super) struct Outbox(pub(super) mpsc::Sender<Result<super::ToAgent, Status>>);
 
 /// Why nothing can be said any more.
 #[derive(Debug)]
@@ -396,7 +396,7 @@ impl Session {
 
 impl Outbox {
     pub(super) async fn send(&self, kind: Down) -> Result<(), Gone> {
-        let message = Ok(v1::CollectorMessage { kind: Some(kind) });
+        let message = Ok(Box::new(v1::CollectorMessage { kind: Some(kind) }));
         match self.0.send_timeout(message, SEND_TIMEOUT).await {
             Ok(()) => Ok(()),
             Err(SendTimeoutError::Closed(_)) => Err(Gone::Closed),
