@@ -15,7 +15,7 @@ use tonic::server::{Grpc, StreamingService};
 use tonic::{Request, Response, Status, Streaming};
 use tonic_prost::{ProstCodec, ProstDecoder, ProstEncoder};
 
-use super::{ToAgent, Ingest};
+use super::{Ingest, ToAgent};
 
 /// The method's name in its service.
 pub(super) const METHOD: &str = "Stream";
