@@ -125,8 +125,8 @@ impl Session {
         }
     }
 
-    /// Runs to the end; whether the agent's key was still this stream's then.
-    pub(super) async fn run(mut self) -> bool {
+    /// Runs to the end; whether the agent's key was still this stream's then. Boxed, since a future has its arguments twice.
+    pub(super) async fn run(mut self: Box<Self>) -> bool {
         match self.carry().await {
             Ok(()) | Err(End::Peer) => {}
             Err(End::Us(end, status)) => self.outbox.end(&self.shared, end, status).await,
