@@ -167,7 +167,8 @@ async fn greet(
     let io = match tls {
         None => PeerIo::Plain(stream),
         Some(config) => {
-            let handshake = TlsAcceptor::from(config).accept(stream);
+            // Boxed: the task lives as long as its connection, and would be as large as the handshake for all of it.
+            let handshake = Box::pin(TlsAcceptor::from(config).accept(stream));
             match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
                 Ok(Ok(stream)) => PeerIo::Tls(Box::new(stream)),
                 Ok(Err(error)) => {

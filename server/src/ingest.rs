@@ -33,6 +33,7 @@ mod registry;
 mod session;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -41,7 +42,6 @@ use std::time::Duration;
 use journal::stream::StreamLog;
 use muster::clock::Clock;
 use muster::v1;
-use muster::v1::collector_server::Collector;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -59,6 +59,9 @@ use crate::remote_configuration::Offers;
 
 /// Messages between a session and its connection: a window of verdicts and a few others.
 const OUTBOX_MESSAGES: usize = muster::limits::BATCHES_IN_FLIGHT_MAX as usize + 16;
+
+/// A message for an agent; boxed, since a queue has room for many of them that are never sent.
+type ToAgent = Box<v1::CollectorMessage>;
 
 /// What all streams share.
 #[derive(Clone)]
@@ -104,14 +107,12 @@ impl Ingest {
     }
 }
 
-#[tonic::async_trait]
-impl Collector for Ingest {
-    type StreamStream = ReceiverStream<Result<v1::CollectorMessage, Status>>;
-
-    async fn stream(
+impl Ingest {
+    /// Begins a stream, or says why not; the messages for its agent.
+    fn stream(
         &self,
         request: Request<Streaming<v1::AgentMessage>>,
-    ) -> Result<Response<Self::StreamStream>, Status> {
+    ) -> Result<Response<ReceiverStream<Result<ToAgent, Status>>>, Status> {
         let shared = self.shared.clone();
         let Some(Peer(peer)) = request.extensions().get::<Peer>().copied() else {
             return Err(Status::internal("the connection has no peer"));
@@ -167,13 +168,13 @@ fn refuse(
     end: StreamEnd,
     retry_after: Duration,
     reason: String,
-    outbox: &mpsc::Sender<Result<v1::CollectorMessage, Status>>,
+    outbox: &mpsc::Sender<Result<ToAgent, Status>>,
 ) {
     shared.figures.streams_ended.add(end, 1);
     let retry_after_ms = session::spread(retry_after);
     let goodbye = v1::Goodbye { retry_after_ms, reason: reason.clone() };
     let message = v1::CollectorMessage { kind: Some(v1::collector_message::Kind::Goodbye(goodbye)) };
     // The channel is new and has room for both.
-    let _ = outbox.try_send(Ok(message));
+    let _ = outbox.try_send(Ok(Box::new(message)));
     let _ = outbox.try_send(Err(Status::resource_exhausted(reason)));
 }

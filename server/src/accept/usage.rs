@@ -4,7 +4,7 @@
 //! whole request within the time left of [`super::FIRST_REQUEST_TIMEOUT`] is closed, and so is one that has had none
 //! open for [`IDLE_TIMEOUT`].
 
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
@@ -46,8 +46,23 @@ pub(crate) trait GracefulShutdown {
 }
 
 /// Drives the connection until it ends, is asked to, or wastes its room.
-pub(crate) async fn watch_over<C, E>(
+///
+/// The connection is boxed before the future begins: as an argument of an `async fn` it would be in it twice.
+pub(crate) fn watch_over<C, E>(
     connection: C,
+    first_request_within: Duration,
+    usage: &Use,
+    figures: &Figures,
+    stop: watch::Receiver<bool>,
+) -> impl Future<Output = ()>
+where
+    C: Future<Output = Result<(), E>> + GracefulShutdown,
+{
+    watch(Box::pin(connection), first_request_within, usage, figures, stop)
+}
+
+async fn watch<C, E>(
+    mut connection: Pin<Box<C>>,
     first_request_within: Duration,
     usage: &Use,
     figures: &Figures,
@@ -55,7 +70,6 @@ pub(crate) async fn watch_over<C, E>(
 ) where
     C: Future<Output = Result<(), E>> + GracefulShutdown,
 {
-    let mut connection = pin!(connection);
     let mut look_at = Instant::now() + first_request_within;
     let mut is_ending = false;
     loop {

@@ -12,15 +12,14 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use muster::limits::MESSAGE_BYTES_MAX;
-use muster::v1::collector_server::{CollectorServer, SERVICE_NAME};
+use muster::v1::collector_server;
 use muster::v1::enrolment_server::{self, EnrolmentServer};
 use otlp::Signal;
 use tokio::sync::watch;
 use tonic::Status;
-use tonic::codec::CompressionEncoding;
 use tower::Service;
 
-use super::{Ingest, Peer};
+use super::{Ingest, Peer, wire};
 use crate::accept::Accepted;
 use crate::accept::usage::{Held, OpenRequest, Use, watch_over};
 use crate::enrol::{self, EnrolmentService};
@@ -46,7 +45,7 @@ pub(crate) const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The services of the gRPC port. Another service is another field and another arm in `route`.
 #[derive(Clone)]
 pub struct Routes {
-    collector: CollectorServer<Ingest>,
+    ingest: Ingest,
     enrolment: EnrolmentServer<EnrolmentService>,
     otlp: OtlpDoor,
 }
@@ -54,14 +53,10 @@ pub struct Routes {
 impl Routes {
     /// The collector's own services, with their limits, and OTLP's.
     pub(crate) fn new(ingest: Ingest, enrolment: EnrolmentService, otlp: OtlpDoor) -> Self {
-        let collector = CollectorServer::new(ingest)
-            .accept_compressed(CompressionEncoding::Zstd)
-            .send_compressed(CompressionEncoding::Zstd)
-            .max_decoding_message_size(MESSAGE_BYTES_MAX);
         let enrolment = EnrolmentServer::new(enrolment)
             .max_decoding_message_size(enrol::MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        Self { collector, enrolment, otlp }
+        Self { ingest, enrolment, otlp }
     }
 
     async fn route(mut self, request: Request<Incoming>) -> Result<Response<tonic::body::Body>, Infallible> {
@@ -69,14 +64,13 @@ impl Routes {
         if let Some(signal) = Signal::of_grpc_path(path) {
             return Ok(self.otlp.grpc(signal, request).await.map(tonic::body::Body::new));
         }
-        let service = path.strip_prefix('/').and_then(|path| path.split('/').next());
-        if service == Some(SERVICE_NAME) {
-            return self.collector.call(request).await;
+        match path.strip_prefix('/').and_then(|path| path.split_once('/')) {
+            Some((collector_server::SERVICE_NAME, wire::METHOD)) => {
+                Ok(wire::answer(self.ingest, request).await)
+            }
+            Some((enrolment_server::SERVICE_NAME, _)) => self.enrolment.call(request).await,
+            _ => Ok(Status::unimplemented("no such service here").into_http()),
         }
-        if service == Some(enrolment_server::SERVICE_NAME) {
-            return self.enrolment.call(request).await;
-        }
-        Ok(Status::unimplemented("no such service here").into_http())
     }
 }
 
@@ -93,11 +87,12 @@ pub async fn serve(accepted: Accepted, routes: Routes, figures: Arc<Figures>, st
                 request.extensions_mut().insert(certificate.clone());
             }
             let routes = routes.clone();
-            async move {
+            // Boxed, so that what only beginning an answer needs is given back while the answer goes on.
+            Box::pin(async move {
                 let response = routes.route(request).await?;
                 // The request is open until its answer's last byte.
                 Ok::<_, Infallible>(response.map(|body| Held { body, _open: open }))
-            }
+            })
         })
     };
     let connection = builder().serve_connection(TokioIo::new(accepted.io), service);

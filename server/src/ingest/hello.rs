@@ -37,7 +37,7 @@ pub(super) async fn begin(
     peer: SocketAddr,
     place: &mut Place,
     mut inbound: Streaming<v1::AgentMessage>,
-    outbox: mpsc::Sender<Result<v1::CollectorMessage, Status>>,
+    outbox: mpsc::Sender<Result<super::ToAgent, Status>>,
 ) {
     let outbox = Outbox(outbox);
     let first = tokio::select! {
@@ -75,7 +75,8 @@ pub(super) async fn begin(
         let _ = outbox.send(Down::Goodbye(goodbye)).await;
         return outbox.end(&shared, end, Status::resource_exhausted(reason)).await;
     }
-    let Ok(claim) = shared.registry.claim(&key, Instance(hello.instance)).await else {
+    let instance = Instance(hello.instance);
+    let Ok(claim) = shared.registry.claim(&key, instance).await else {
         return fence(&shared, &key, peer, &outbox).await;
     };
     tracing::info!(team = %key.team, agent = %key.agent, epoch = %key.epoch, %peer, host = hello.host, "agent connected");
@@ -98,9 +99,11 @@ pub(super) async fn begin(
     }
     shared.view.fleet.connected(&key, peer, &hello, shared.clock.wall());
     let configuration = Configuration::of(&shared, &key, peer.ip(), &hello);
+    // Not kept for as long as the stream lasts.
+    drop(hello);
     let session = Session::new(shared.clone(), caller, key.clone(), claim, inbound, outbox, configuration);
-    let is_current = session.run().await;
-    shared.view.fleet.disconnected(&key, Instance(hello.instance), shared.clock.wall(), is_current);
+    let is_current = Box::new(session).run().await;
+    shared.view.fleet.disconnected(&key, instance, shared.clock.wall(), is_current);
     tracing::info!(team = %key.team, agent = %key.agent, %peer, "agent disconnected");
 }
 

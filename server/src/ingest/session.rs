@@ -43,7 +43,7 @@ const STOP_RETRY: Duration = Duration::from_secs(2);
 
 /// The stream's way down.
 #[derive(Debug, Clone)]
-pub(super) struct Outbox(pub(super) mpsc::Sender<Result<v1::CollectorMessage, Status>>);
+pub(super) struct Outbox(pub(super) mpsc::Sender<Result<super::ToAgent, Status>>);
 
 /// Why nothing can be said any more.
 #[derive(Debug)]
@@ -125,8 +125,8 @@ impl Session {
         }
     }
 
-    /// Runs to the end; whether the agent's key was still this stream's then.
-    pub(super) async fn run(mut self) -> bool {
+    /// Runs to the end; whether the agent's key was still this stream's then. Boxed, since a future has its arguments twice.
+    pub(super) async fn run(mut self: Box<Self>) -> bool {
         match self.carry().await {
             Ok(()) | Err(End::Peer) => {}
             Err(End::Us(end, status)) => self.outbox.end(&self.shared, end, status).await,
@@ -396,7 +396,7 @@ impl Session {
 
 impl Outbox {
     pub(super) async fn send(&self, kind: Down) -> Result<(), Gone> {
-        let message = Ok(v1::CollectorMessage { kind: Some(kind) });
+        let message = Ok(Box::new(v1::CollectorMessage { kind: Some(kind) }));
         match self.0.send_timeout(message, SEND_TIMEOUT).await {
             Ok(()) => Ok(()),
             Err(SendTimeoutError::Closed(_)) => Err(Gone::Closed),
