@@ -305,8 +305,11 @@ impl Writer {
         Ok(())
     }
 
-    /// Says on disk, unsynced, that everything before is synced. The next group overwrites it.
+    /// Says on disk, unsynced, that everything before is synced, if it is. The next group overwrites it.
     fn write_seal(&mut self) -> io::Result<()> {
+        if self.shared.config.sync == SyncMode::Never {
+            return Ok(());
+        }
         let mut seal = Vec::with_capacity(FRAME_HEAD_BYTES);
         let salt = self.shared.salt(self.active.first);
         seal_head(self.next - 1, self.shared.clock.wall()).encode(salt, &[], &mut seal);

@@ -252,7 +252,9 @@ impl AgentRecord {
     /// Whether the agent speaks by its certificates alone: not before the first of them has been seen, and not when the last
     /// has ended, since the machine may have gone back to a token.
     pub(crate) fn speaks_by_certificate(&self, now: WallTime) -> bool {
-        let has_newest = (self.seen || self.key_sha256.is_empty()) && self.not_after_us > now.0;
+        // Who renewed has spoken by the one before, whether or not this one has been seen yet.
+        let has_spoken = self.seen || self.renewed_us.is_some() || self.key_sha256.is_empty();
+        let has_newest = has_spoken && self.not_after_us > now.0;
         let has_previous = self.previous.as_ref().is_some_and(|before| before.not_after_us > now.0);
         has_newest || has_previous
     }

@@ -45,7 +45,7 @@ pub(super) fn collector(facts: &Facts) -> Finding {
             "update the collector (collectors first, then agents), or go back to an agent of {major}.{minor}"
         ));
     }
-    say(Verdict::Ok, format!("{of} is no older than the agent ({agent})"))
+    say(Verdict::Ok, format!("{of} goes together with the agent ({agent})"))
 }
 
 /// Major and minor version: patches change nothing between the two.

@@ -89,6 +89,8 @@ pub async fn enrol_here(
     if !wish.force
         && let Some(held) = held
     {
+        // Of an enrolment that was cut off after its certificate was kept.
+        store.ask()?.forget_key_of(&held)?;
         return Err(CommandError::Already {
             server: held.record.server,
             name: held.record.name,

@@ -251,6 +251,12 @@ impl Store {
     }
 }
 
+impl Enrolment {
+    fn is_for(&self, requested: &Requested) -> bool {
+        self.certificate.public_key_der == requested.public_key_der
+    }
+}
+
 impl Asking {
     /// The key to ask for a certificate for, durably kept: that of an answer that was lost, or else a new one. That of
     /// `held`, the enrolment that is there, has its certificate.
@@ -260,9 +266,7 @@ impl Asking {
             let key_pem = SecretString::from(read(&path, |file| refuse_loose(file, &path))?);
             // One that is no key has never been asked for: it is replaced.
             let requested = key::request_again(key_pem.expose_secret());
-            let is_held = |requested: &Requested| {
-                held.is_some_and(|held| held.certificate.public_key_der == requested.public_key_der)
-            };
+            let is_held = |requested: &Requested| held.is_some_and(|held| held.is_for(requested));
             if let Some(requested) = requested.filter(|requested| !is_held(requested)) {
                 return Ok(requested);
             }
@@ -271,6 +275,19 @@ impl Asking {
         let key_pem = requested.key_pem.expose_secret().as_bytes();
         atomic_file::replace(&path, key_pem, Access::Owner).map_err(io_error(&path))?;
         Ok(requested)
+    }
+
+    /// Forgets the key if it is that of `held`: its certificate is here, and the process ended before it said so.
+    pub fn forget_key_of(&self, held: &Enrolment) -> Result<(), StoreError> {
+        let path = self.path();
+        if !path.exists() {
+            return Ok(());
+        }
+        let key_pem = SecretString::from(read(&path, |file| refuse_loose(file, &path))?);
+        match key::request_again(key_pem.expose_secret()) {
+            Some(requested) if held.is_for(&requested) => self.forget_key(),
+            _ => Ok(()),
+        }
     }
 
     /// Forgets the key: its certificate is here, or nobody wants it any more.

@@ -20,6 +20,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use journal::failpoint::failpoint;
 use muster::clock::WallTime;
+use tokio::task::yield_now;
 
 use super::marker::MergePlan;
 use super::name::{FileName, JournalTag, merge_path};
@@ -83,7 +84,7 @@ impl Store {
             bytes_before: chosen.iter().map(|file| file.bytes).sum(),
             bytes: 0,
         };
-        let merged = match merge(&inputs, first, range) {
+        let merged = match merge(&inputs, first, range).await {
             Ok(merged) => merged,
             Err(MergeError::Input(index, error)) => {
                 self.set_aside(&chosen[index], &error.to_string());
@@ -152,8 +153,8 @@ impl Store {
     }
 }
 
-/// One file of several. Pure.
-fn merge(inputs: &[Bytes], first: &FileEntry, range: JournalRange) -> Result<Bytes, MergeError> {
+/// One file of several. Gives way between pieces: seconds of work must not keep a collector from stopping.
+async fn merge(inputs: &[Bytes], first: &FileEntry, range: JournalRange) -> Result<Bytes, MergeError> {
     let data_set = first.partition.data_set;
     let mut readers = Vec::with_capacity(inputs.len());
     for (index, bytes) in inputs.iter().enumerate() {
@@ -168,6 +169,7 @@ fn merge(inputs: &[Bytes], first: &FileEntry, range: JournalRange) -> Result<Byt
         let batch: RecordBatch = batch?;
         rows_out += batch.num_rows() as u64;
         encoder.write(&batch).map_err(unwritten)?;
+        yield_now().await;
     }
     let merged = Bytes::from(encoder.finish().map_err(unwritten)?);
     // What is merged is deleted next: not before it is sure that all of it is there.

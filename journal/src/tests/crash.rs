@@ -144,6 +144,8 @@ fn what_a_failed_sync_left_in_the_cache_is_written_again_before_it_counts() {
     drop(journal);
     let (journal, recovery) = open(&fs);
     assert_eq!(recovery.last, Position(4), "the cache still shows it");
+    let crashed = fs.crashed(&start, fs.operations(), || CrashChoice::Drop);
+    assert_eq!(read(&open(&crashed).0, 0).positions, [1, 2, 3, 4], "it was synced before it counted");
     fill(&journal, 5..=5);
     let crashed = fs.crashed(&start, fs.operations(), || CrashChoice::Drop);
     assert_eq!(read(&open(&crashed).0, 0).positions, [1, 2, 3, 4, 5]);

@@ -72,6 +72,8 @@ fn whatever_fails_what_was_acknowledged_is_there_after_opening_anew() {
 fn a_failure_while_opening_is_an_error_and_opening_again_heals() {
     for kind in KINDS {
         let fs = closed_log(30);
+        // So that opening has all of its work to do.
+        unseal(&fs);
         fs.inject(Fault { kind, trigger: Trigger::Once, errno: EIO });
         let clock = std::sync::Arc::new(clock());
         let opened = Journal::open(config(), std::sync::Arc::new(fs.clone()), clock);

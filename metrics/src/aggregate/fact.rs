@@ -353,13 +353,13 @@ impl Fact<'_> {
         id
     }
 
-    /// The key of the source's origin if all its texts are known.
     /// User and host; `None` if one of them is new, and so whoever it is.
     fn known_agent(&mut self) -> Option<[TextId; 2]> {
         let source = self.batch.sources[self.source];
         Some([self.known_text(Label::Text(source.user))?, self.known_text(Label::Text(source.host))?])
     }
 
+    /// The key of the source's origin if all its texts are known.
     fn known_origin_key(&mut self) -> Option<OriginKey> {
         let source = self.batch.sources[self.source];
         let user = self.known_text(Label::Text(source.user))?;

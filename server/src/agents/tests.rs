@@ -118,6 +118,14 @@ fn an_agent_speaks_by_its_certificate_alone_from_when_the_first_is_seen_to_when_
     assert!(!record.speaks_by_certificate(WallTime(5)), "the answer may be lost");
     record.note_seen();
     assert!(record.speaks_by_certificate(WallTime(99)) && !record.speaks_by_certificate(WallTime(100)));
+    let mut renewed = record.clone();
+    let longer = Issued { not_after: WallTime(150), ..issued("02b") };
+    renewed.renewed(Standing::Newest, &longer, "key 02b", WallTime(50));
+    assert!(
+        renewed.speaks_by_certificate(WallTime(149)),
+        "it renewed, whether or not it has come back since"
+    );
+    assert!(!renewed.speaks_by_certificate(WallTime(150)));
     let later = Issued { not_after: WallTime(200), ..issued("03") };
     record.enrolled(&later, "key 03", WallTime(100));
     assert!(!record.speaks_by_certificate(WallTime(100)), "it had ended, and the new one may not have come");

@@ -29,6 +29,8 @@ const TICK: Duration = Duration::from_secs(10);
 const READ_RETRY: Duration = Duration::from_secs(1);
 /// Records between looks at the clock and the stop.
 const RECORDS_A_ROUND: usize = 256;
+/// Bytes of these likewise: a record may have megabytes.
+const BYTES_A_ROUND: u64 = 8 << 20;
 /// Longest reading on when the collector stops. The next start replays the rest.
 const FINISH_MAX: Duration = Duration::from_secs(1);
 
@@ -114,10 +116,14 @@ impl Reader {
     }
 
     fn round(&mut self, items: &mut dyn Iterator<Item = Result<StreamItem, journal::ReadError>>) -> Round {
+        let mut bytes = 0;
         for _ in 0..RECORDS_A_ROUND {
+            if bytes >= BYTES_A_ROUND {
+                break;
+            }
             match items.next() {
                 None => return Round::End,
-                Some(Ok(item)) => self.take(item),
+                Some(Ok(item)) => bytes += self.take(item),
                 Some(Err(error)) => {
                     tracing::error!(%error, "cannot read the journal; trying again");
                     return Round::Failed;
@@ -127,27 +133,34 @@ impl Reader {
         Round::More
     }
 
-    fn take(&mut self, item: StreamItem) {
-        match item {
+    /// Says how many bytes it had.
+    fn take(&mut self, item: StreamItem) -> u64 {
+        let bytes = match item {
             StreamItem::Batch(entry) => {
-                self.bytes_since_saved += entry.bytes.len() as u64;
                 self.position = entry.position;
                 self.guarded(entry.position, || self.fold(&entry));
+                entry.bytes.len()
             }
             StreamItem::Gap { from, to, reason } => {
                 let records = to.0 - from.0 + 1;
                 self.source.figures.records_missing.add(records);
                 tracing::error!(%from, %to, reason = reason.as_str(), "journal records are missing");
                 self.position = to;
+                0
             }
             StreamItem::Otlp(entry) => {
-                self.bytes_since_saved += entry.bytes.len() as u64;
                 self.position = entry.position;
                 self.guarded(entry.position, || self.fold_otlp(&entry));
+                entry.bytes.len()
             }
-            StreamItem::Other { position, .. } => self.position = position,
-        }
+            StreamItem::Other { position, .. } => {
+                self.position = position;
+                0
+            }
+        } as u64;
+        self.bytes_since_saved += bytes;
         self.view.position.store(self.position.0, Ordering::Release);
+        bytes
     }
 
     /// One record must cost one record, whatever is in it.

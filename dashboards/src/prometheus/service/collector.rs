@@ -210,9 +210,10 @@ fn capped() -> Rule {
         expr: "sum by (environment, team, family, reason) (increase(muster_series_overflow_total[15m])) > 0\nor\n\
                sum by (environment, team, family, reason) (muster_series_overflow_total) > 0\n\
                unless\nsum by (environment, team, family, reason) (muster_series_overflow_total offset 15m)",
-        summary: "Team {{ $labels.team }} has no room for new series of {{ $labels.family }} ({{ $labels.reason }})",
-        description: "Facts of team {{ $labels.team }} for {{ $labels.family }} have no series of their own any more: they \
-                      are counted in the series with the labels __overflow__. The bound is {{ $labels.reason }}.",
+        summary: "No room for new series of {{ $labels.family }} in team {{ $labels.team }} ({{ $labels.reason }})",
+        description: "New facts for {{ $labels.family }} have no series of their own: they are counted in the series of team \
+                      {{ $labels.team }} with the labels __overflow__. The bound is {{ $labels.reason }}: with \
+                      agent_series_max it is one machine's, with the others the team's.",
         given: vec![(of_project(overflow, family), "_x20 4x10")],
         at: "22m",
         labels: vec![

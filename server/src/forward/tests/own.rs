@@ -1,6 +1,7 @@
 //! Muster's own events, spans and metrics.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 
 use journal::stream::Sealed;
 use muster::batch::{BatchBuilder, SourceIdentity};
@@ -45,11 +46,21 @@ fn paths(sink: &Sink) -> BTreeMap<String, usize> {
     paths
 }
 
-/// The sum of all points of `muster_runs_total` that came. A request that comes again in the same bytes counts once: no
-/// answer to the first had been seen.
+/// The sum of all points of `muster_runs_total` that came. A request whose answer was never given and that comes again in the
+/// same bytes counts once.
 fn runs_told(sink: &Sink) -> f64 {
     let metrics = sink.received().into_iter().filter(|received| received.path == "/v1/metrics");
-    let messages: BTreeSet<Bytes> = metrics.map(|received| received.message).collect();
+    let mut unanswered = BTreeSet::new();
+    let mut messages = Vec::new();
+    for received in metrics {
+        let is_repeat = unanswered.remove(&received.message);
+        if !received.is_answered.load(Ordering::SeqCst) {
+            unanswered.insert(received.message.clone());
+        }
+        if !is_repeat {
+            messages.push(received.message);
+        }
+    }
     let requests = messages
         .into_iter()
         .map(|message| ExportMetricsServiceRequest::decode(message.as_ref()).expect("metrics"));

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -32,7 +33,7 @@ pub enum Answer {
     Hang,
     /// The request is taken, and the connection is cut.
     Cut,
-    /// 200, so long after the request was taken.
+    /// 200, so long after the request was taken. The one that notes that it was given.
     Late(Duration),
 }
 
@@ -44,6 +45,8 @@ pub struct Received {
     pub message: Bytes,
     /// Wall time in microseconds.
     pub at_us: u64,
+    /// Whether an answer was given.
+    pub is_answered: Arc<AtomicBool>,
 }
 
 type Script = Arc<dyn Fn(usize, &Received) -> Answer + Send + Sync>;
@@ -166,7 +169,8 @@ async fn serve(
     };
     use muster::clock::Clock;
     let at_us = muster::clock::SystemClock::new().wall().0;
-    let received = Received { path: head.uri.path().to_owned(), headers: head.headers, message, at_us };
+    let path = head.uri.path().to_owned();
+    let received = Received { path, headers: head.headers, message, at_us, is_answered: Arc::default() };
     let n = {
         let mut all = all.lock();
         all.push(received.clone());
@@ -179,7 +183,9 @@ async fn serve(
         Answer::Hang => std::future::pending().await,
         Answer::Cut => Err("cut, as scripted"),
         Answer::Late(wait) => {
+            // Whoever goes away meanwhile takes this future with it.
             tokio::time::sleep(wait).await;
+            received.is_answered.store(true, Ordering::SeqCst);
             Ok(Response::new(frames(Vec::new())))
         }
         Answer::Http(status, headers, body) => {
