@@ -346,12 +346,14 @@ impl AgentFile {
 
     /// Notes that these certificates have been seen, where they are their agents' newest.
     pub(crate) fn note_seen(&mut self, seen: &[(AgentName, String)]) -> Result<(), AgentFileError> {
-        let seen: HashMap<&AgentName, &String> = seen.iter().map(|(name, sha256)| (name, sha256)).collect();
+        // One agent may have been seen with several, each of them its newest at that time.
+        let mut by_agent: HashMap<&AgentName, Vec<&String>> = HashMap::new();
+        seen.iter().for_each(|(name, sha256)| by_agent.entry(name).or_default().push(sha256));
         let mut is_changed = false;
         for record in &mut self.edit.document.agents {
             // What an older collector kept goes by its serial number.
-            let is_newest = |sha256: &&String| record.sha256.is_empty() || **sha256 == record.sha256;
-            if seen.get(&record.name()).is_some_and(|sha256| is_newest(sha256)) {
+            let is_newest = |seen: &Vec<&String>| record.sha256.is_empty() || seen.contains(&&record.sha256);
+            if by_agent.get(&record.name()).is_some_and(is_newest) {
                 is_changed |= record.note_seen();
             }
         }

@@ -138,7 +138,9 @@ fn what_was_seen_is_written_down_for_the_newest_alone() {
     for n in [1, 2] {
         file.enrolled(AgentRecord { sha256: format!("sha {n}"), ..record(n) }).expect("kept");
     }
-    let seen = [(record(1).name(), "sha 1".to_owned()), (record(2).name(), "of long ago".to_owned())];
+    // The first was seen with the one before as well.
+    let seen = [(1, "sha 1"), (1, "of long ago"), (2, "of long ago")];
+    let seen = seen.map(|(n, sha256)| (record(n).name(), sha256.to_owned()));
     file.note_seen(&seen).expect("kept");
     let listed = AgentFile::list(dir.path()).expect("valid");
     assert_eq!(listed.iter().map(|record| record.seen).collect::<Vec<_>>(), [true, false]);
