@@ -207,9 +207,8 @@ fn unreadable() -> Rule {
 }
 
 fn offer_rejected() -> Rule {
-    let rejected = |values| {
-        vec![(of_collector("muster_server_agent_configurations", "state=\"rejected\""), values)]
-    };
+    let rejected =
+        |values| vec![(of_collector("muster_server_agent_configurations", "state=\"rejected\""), values)];
     Plain {
         name: "MusterAgentsRejectConfiguration",
         severity: Severity::Warning,
