@@ -8,6 +8,8 @@ mod forged;
 mod peer;
 #[path = "enrolment/real_agent.rs"]
 mod real_agent;
+#[path = "enrolment/repeated.rs"]
+mod repeated;
 mod support;
 
 use std::os::unix::fs::PermissionsExt;

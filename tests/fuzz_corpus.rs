@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use agent::facts::{ContentField, Privacy};
 use bytes::Bytes;
 use journal::fs::RealFs;
 use journal::{Config, Journal, Position, ReadItem, Record};
@@ -18,6 +19,7 @@ use muster::credential::Token;
 use muster::ids::{AgentId, Seq, Team};
 use muster::v1;
 use prost::Message;
+use sha2::{Digest, Sha256};
 use support::payload::Issuer;
 use support::scrape::Page;
 use support::{rounds, seeded};
@@ -68,6 +70,62 @@ fn no_bytes_make_the_stream_messages_panic() {
         timed(|| {
             let _ = v1::AgentMessage::decode(&bytes[..]);
             let _ = v1::CollectorMessage::decode(&bytes[..]);
+        });
+    }
+}
+
+#[test]
+fn no_offer_of_a_configuration_makes_the_agent_panic_or_send_what_its_own_file_does_not_allow() {
+    let mut random = seeded("offers");
+    let corpus = settings_corpus();
+    let included = [ContentField::Files, ContentField::Tasks];
+    let own =
+        agent::remote_configuration::Settings::own(Privacy::including(included), Duration::from_secs(60));
+    let names = ["ci-machines", "漢字", "", "\u{1b}[31m"];
+    let (mut taken, mut refused) = (0, 0);
+    for settings in mutations(&corpus, rounds(20_000), &mut random) {
+        // As an agent would be offered them by a collector that is out of its mind, and with a hash that is right.
+        let hash = if settings.is_empty() { Vec::new() } else { Sha256::digest(&settings).to_vec() };
+        let name = names[settings.len() % names.len()].to_owned();
+        let offer = v1::ConfigurationOffer { hash, settings, name };
+        timed(|| match agent::remote_configuration::read(&offer) {
+            Ok(None) => assert!(offer.settings.is_empty()),
+            Ok(Some(read)) => {
+                taken += 1;
+                let settings = read.over(&own, AgentId::from_bytes([7; 16]));
+                for field in ContentField::ALL {
+                    assert!(own.privacy.allows(field) || !settings.privacy.allows(field), "{offer:?}");
+                }
+                let intervals = [Some(settings.rescan_interval), settings.host_sample_interval];
+                for interval in intervals.into_iter().flatten() {
+                    assert!((5..=3_600).contains(&interval.as_secs()), "{interval:?} of {offer:?}");
+                }
+                assert!(!read.in_words().contains(char::is_control), "{offer:?}");
+                // It is kept and told as the same bytes, whose hash it has.
+                assert_eq!(
+                    v1::OfferedSettings::decode(&offer.settings[..]).unwrap().encode_to_vec(),
+                    offer.settings
+                );
+            }
+            Err(refusal) => {
+                refused += 1;
+                let words = refusal.to_string();
+                assert!(!words.contains(char::is_control) && words.len() < 1_000, "{words:?}");
+            }
+        });
+    }
+    assert!(taken > 10 && refused > corpus.len(), "{taken} taken, {refused} refused: they prove nothing");
+    // And the whole message, damaged on its way: a hash of something else is never taken.
+    let whole = corpus.iter().map(|settings| {
+        let (hash, settings) = (Sha256::digest(settings).to_vec(), settings.clone());
+        v1::ConfigurationOffer { hash, settings, name: "ci-machines".to_owned() }.encode_to_vec()
+    });
+    for bytes in mutations(&whole.collect::<Vec<_>>(), rounds(20_000), &mut random) {
+        timed(|| {
+            let Ok(offer) = v1::ConfigurationOffer::decode(&bytes[..]) else { return };
+            if let Ok(Some(_)) = agent::remote_configuration::read(&offer) {
+                assert_eq!(Sha256::digest(&offer.settings)[..], offer.hash[..]);
+            }
         });
     }
 }
@@ -212,6 +270,35 @@ fn batch_corpus(random: &mut fastrand::Rng) -> Vec<Vec<u8>> {
     );
     corpus.push(vec![0x08, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x01]);
     corpus.push(Vec::new());
+    corpus
+}
+
+/// Settings as a collector encodes them, good and bad.
+fn settings_corpus() -> Vec<Vec<u8>> {
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let sampling = |kind: &str, one_in| vec![v1::Sampling { kind: kind.to_owned(), one_in }];
+    let all = v1::OfferedSettings {
+        sampling: sampling("tool_call", 10),
+        withheld_content: words(&["files", "messages", "prompts", "tasks"]),
+        withheld_identity: words(&["user", "host", "repository", "branch"]),
+        rescan_interval_seconds: Some(300),
+        host_sample_interval_seconds: Some(5),
+        sources_off: words(&["loki", "otlp", "nightly"]),
+    };
+    let none = v1::OfferedSettings::default();
+    let many = v1::OfferedSettings { sources_off: vec!["a".repeat(64); 65], ..none.clone() };
+    let offers = [
+        v1::OfferedSettings { sampling: sampling("log_record", u32::MAX), ..none.clone() },
+        v1::OfferedSettings { rescan_interval_seconds: Some(0), ..all.clone() },
+        v1::OfferedSettings { withheld_content: words(&["\u{1b}[31m", ""]), ..none.clone() },
+        v1::OfferedSettings { withheld_identity: words(&["user"]), ..none.clone() },
+        many,
+        all,
+        none,
+    ];
+    let mut corpus: Vec<_> = offers.iter().map(Message::encode_to_vec).collect();
+    // A word whose length claims four gigabytes, a field that nobody knows, and more than there can be.
+    corpus.extend([vec![0x12, 0xFF, 0xFF, 0xFF, 0xFF, 0x0F], vec![0x78, 0x01], vec![0x22; 20_000]]);
     corpus
 }
 

@@ -89,7 +89,7 @@ fn a_signal_to_this_process_is_the_commands() {
     {
         let place = Place::new();
         let script = format!("trap 'echo caught; exit 42' {name}; echo ready; while :; do sleep 0.05; done");
-        let (child, mut out) = start_and_hear(place.shell(&script), "ready");
+        let (child, mut out) = start_and_hear(in_the_foreground(&place.shell(&script)), "ready");
         kill(&child, signal);
         assert_eq!(wait(child).code(), Some(42), "{name}");
         let mut rest = String::new();
@@ -104,13 +104,9 @@ fn what_is_ignored_stays_ignored_as_under_nohup() {
     let place = Place::new();
     let inner =
         format!("trap '' HUP; exec {BINARY} exec -- sh -c 'echo ready; sleep 0.5; kill -HUP $$; echo here'");
-    let mut command = place.command(&[]);
-    command = {
-        let mut shell = Command::new("sh");
-        shell.arg("-c").arg(inner).env_clear().envs(command.get_envs().filter_map(|(k, v)| Some((k, v?))));
-        shell
-    };
-    let (child, mut out) = start_and_hear(command, "ready");
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(inner);
+    let (child, mut out) = start_and_hear(like(&place.command(&[]), shell), "ready");
     kill(&child, Signal::HUP);
     let mut rest = String::new();
     out.read_to_string(&mut rest).unwrap();
@@ -161,97 +157,80 @@ fn a_child_that_outlives_the_command_is_not_waited_for() {
     assert_eq!(place.only_run().0.status(), RunStatus::Success);
 }
 
-/// Runs `script` of Python with the binary's arguments in a terminal of its own; answers what it prints.
-fn in_a_terminal(place: &Place, script: &str) -> String {
-    let mut command = Command::new("python3");
-    command.arg("-c").arg(script).arg(BINARY).env_clear();
-    command.envs(place.command(&[]).get_envs().filter_map(|(key, value)| Some((key, value?))));
-    let output = command.current_dir(place.0.path()).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-#[test]
-fn in_a_terminal_the_command_has_the_terminal() {
-    let place = Place::new();
-    let script = r#"
-import os, pty, sys
+/// A shell's `script` under `exec` in a terminal of its own, of 33 lines and 77 columns, in which `keys` are pressed when it
+/// has said "ready". The exit code as Python tells it (a signal is negative), and what was on the terminal.
+fn in_a_terminal(place: &Place, script: &str, keys: &str) -> (i32, String) {
+    let python = r#"
+import fcntl, os, pty, struct, sys, termios, time
+keys, command = sys.argv[1].encode(), sys.argv[2:]
 pid, fd = pty.fork()
 if pid == 0:
-    os.execv(sys.argv[1], [sys.argv[1], "exec", "--", "sh", "-c",
-        "test -t 0 && test -t 1 && test -t 2 && stty size && read line && echo got $line && exit 5"])
-import fcntl, struct, termios
+    os.execvp(command[0], command)
 fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 77, 0, 0))
-os.write(fd, b"hello\n")
 seen = b""
 try:
     while True:
         piece = os.read(fd, 4096)
         if not piece: break
         seen += piece
+        if b"ready" in seen and keys:
+            time.sleep(0.2)
+            os.write(fd, keys)
+            keys = b""
 except OSError:
     pass
 _, status = os.waitpid(pid, 0)
-print(os.waitstatus_to_exitcode(status), "33 77" in seen.decode(), "got hello" in seen.decode())
+print(os.waitstatus_to_exitcode(status))
+print(seen.decode())
 "#;
-    assert_eq!(in_a_terminal(&place, script).trim(), "5 True True");
+    let shell = in_the_foreground(&place.shell(script));
+    let mut command = Command::new("python3");
+    command.args(["-c", python, keys]).arg(shell.get_program()).args(shell.get_args());
+    let output = like(&shell, command).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8(output.stdout).unwrap();
+    let (code, seen) = said.split_once('\n').unwrap();
+    (code.parse().unwrap(), seen.to_owned())
+}
+
+/// The command as from a shell's prompt: what the tests' own parent ignores (a job in the background, `nohup`) would be
+/// inherited.
+fn in_the_foreground(command: &Command) -> Command {
+    let mut foreground = Command::new("env");
+    foreground.arg("--default-signal=HUP,INT,QUIT,TERM").arg(command.get_program()).args(command.get_args());
+    like(command, foreground)
+}
+
+/// In the same folder, with the same environment.
+fn like(command: &Command, mut other: Command) -> Command {
+    other.env_clear().envs(command.get_envs().filter_map(|(key, value)| Some((key, value?))));
+    other.current_dir(command.get_current_dir().unwrap());
+    other
+}
+
+#[test]
+fn in_a_terminal_the_command_has_the_terminal() {
+    let place = Place::new();
+    let script = "test -t 0 && test -t 1 && test -t 2 && echo ready && read line && stty size && echo got $line && exit 5";
+    let (code, seen) = in_a_terminal(&place, script, "hello\n");
+    assert!(code == 5 && seen.contains("33 77") && seen.contains("got hello"), "{code}: {seen}");
     assert_eq!(place.only_run().1.integer("exit_code"), Some(5));
 }
 
 #[test]
 fn ctrl_c_in_a_terminal_reaches_the_command_once() {
     let place = Place::new();
-    let script = r#"
-import os, pty, sys, time
-pid, fd = pty.fork()
-if pid == 0:
-    os.execv(sys.argv[1], [sys.argv[1], "exec", "--", "sh", "-c",
-        "n=0; trap 'n=$((n+1)); echo int $n' INT; echo ready; i=0; while [ $i -lt 40 ]; do sleep 0.05; i=$((i+1)); done; exit $n"])
-seen = b""
-sent = False
-try:
-    while True:
-        piece = os.read(fd, 4096)
-        if not piece: break
-        seen += piece
-        if b"ready" in seen and not sent:
-            sent = True
-            time.sleep(0.2)
-            os.write(fd, b"\x03")
-except OSError:
-    pass
-_, status = os.waitpid(pid, 0)
-print(os.waitstatus_to_exitcode(status), "int 1" in seen.decode(), "int 2" in seen.decode())
-"#;
-    assert_eq!(in_a_terminal(&place, script).trim(), "1 True False");
+    let script = "n=0; trap 'n=$((n+1)); echo int $n' INT; echo ready; i=0; \
+                  while [ $i -lt 40 ]; do sleep 0.05; i=$((i+1)); done; exit $n";
+    let (code, seen) = in_a_terminal(&place, script, "\u{3}");
+    assert!(code == 1 && seen.contains("int 1") && !seen.contains("int 2"), "{code}: {seen}");
     assert_eq!(place.only_run().1.integer("exit_code"), Some(1));
 }
 
 #[test]
 fn a_command_without_a_trap_dies_of_ctrl_c_and_so_does_this_process() {
     let place = Place::new();
-    let script = r#"
-import os, pty, sys, time
-pid, fd = pty.fork()
-if pid == 0:
-    os.execv(sys.argv[1], [sys.argv[1], "exec", "--", "sh", "-c", "echo ready; exec sleep 60"])
-seen = b""
-sent = False
-try:
-    while True:
-        piece = os.read(fd, 4096)
-        if not piece: break
-        seen += piece
-        if b"ready" in seen and not sent:
-            sent = True
-            time.sleep(0.2)
-            os.write(fd, b"\x03")
-except OSError:
-    pass
-_, status = os.waitpid(pid, 0)
-print(os.waitstatus_to_exitcode(status))
-"#;
-    assert_eq!(in_a_terminal(&place, script).trim(), "-2");
+    assert_eq!(in_a_terminal(&place, "echo ready; exec sleep 60", "\u{3}").0, -2);
     assert_eq!(place.only_run().1.integer("signal"), Some(2));
 }
 

@@ -10,11 +10,12 @@ mod judge;
 mod reach;
 #[cfg(test)]
 mod tests;
+mod versions;
 mod watches;
 
 pub use facts::{
-    ConfigurationFacts, Credential, CredentialAnswer, Facts, PermissionFacts, ProjectFacts, Reached, Running,
-    Served, Tls, Unit, WatchFacts,
+    CollectorFacts, ConfigurationFacts, Credential, CredentialAnswer, Facts, PermissionFacts, ProjectFacts,
+    Reached, Running, Served, Tls, Unit, WatchFacts,
 };
 pub use gather::gather;
 pub use judge::judge;

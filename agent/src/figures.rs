@@ -211,6 +211,9 @@ impl Figures {
             "connected": self.uplink.connected,
             "team": self.uplink.team,
             "last_error": self.uplink.last_error,
+            "collector": self.uplink.collector.as_ref().map(|said| {
+                serde_json::json!({ "version": said.version, "protocol": said.protocol })
+            }),
             "projects": self.runtime.projects,
             "sources": self.runtime.sources,
             "events": {

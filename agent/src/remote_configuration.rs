@@ -16,10 +16,11 @@
 //! | failure | what is in force | what is said |
 //! |---|---|---|
 //! | an offer is refused | what was before | the report: `REJECTED` with a sentence |
-//! | the file cannot be written or removed | what was before | the same |
+//! | the file cannot be written or removed | what was before | the same, and that it is tried again on this stream |
 //! | the file cannot be read at the start | the own file, less everything that could be withheld, until the collector has offered again | log, `status` |
 //! | the collector is of another team, or at another address | at its welcome, the own file alone, until it has offered | log |
 //!
+//! The disk is waited for away from the threads that serve, one offer after the other ([`RemoteConfiguration::in_turn`]).
 //! [`Settings`] are told over a watch channel, and each reader looks at its next step or request. What was spooled before
 //! stays as it was: a batch is the same bytes at each retry.
 
@@ -41,7 +42,7 @@ mod stored;
 #[cfg(test)]
 mod tests;
 
-pub use offer::{Offer, Refusal};
+pub use offer::{Offer, Refusal, read};
 pub use settings::Settings;
 pub use standing::{Standing, State};
 pub use stored::{Issuer, StoreError};
@@ -68,7 +69,10 @@ pub struct RemoteConfiguration {
     own: Own,
     agent: AgentId,
     store: Store,
+    /// Never held while the disk is waited for.
     held: Mutex<Held>,
+    /// Held by who changes what is in force. Who comes first has it first.
+    turn: Arc<tokio::sync::Mutex<()>>,
     settings: watch::Sender<Arc<Settings>>,
 }
 
@@ -97,6 +101,14 @@ enum InForce {
 struct Refused {
     hash: Vec<u8>,
     why: String,
+    is_passing: bool,
+}
+
+/// Why an offer is not in force.
+struct NotKept {
+    why: String,
+    /// The same may be kept later.
+    is_passing: bool,
 }
 
 impl RemoteConfiguration {
@@ -114,7 +126,23 @@ impl RemoteConfiguration {
         };
         let settings = Arc::new(in_force.over(&own.settings, agent));
         let held = Mutex::new(Held { in_force, ..Held::default() });
-        Self { own, agent, store, held, settings: watch::Sender::new(settings) }
+        let turn = Arc::default();
+        Self { own, agent, store, held, turn, settings: watch::Sender::new(settings) }
+    }
+
+    /// Does `work`, which may wait for the disk, away from the threads that serve, and after all that was begun before. `None`:
+    /// it panicked.
+    pub async fn in_turn<T: Send + 'static>(
+        self: Arc<Self>,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Option<T> {
+        let turn = self.turn.clone().lock_owned().await;
+        // Whoever asked may be gone before the work's end, and the next one waits for that all the same.
+        let done = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            work(&self)
+        });
+        done.await.inspect_err(|error| tracing::error!(%error, "taking an offer failed")).ok()
     }
 
     /// What is to be done, now and whenever it changes.
@@ -140,41 +168,72 @@ impl RemoteConfiguration {
     /// A stream was welcomed by `issuer`. What another one asked for is over. Answers what is to be reported: nothing when
     /// nothing is in force.
     pub fn welcomed(&self, issuer: &Issuer) -> Option<v1::ConfigurationReport> {
-        let mut held = self.held.lock();
-        if let InForce::Offered(of) = &held.in_force
-            && of.1 != *issuer
-        {
-            tracing::info!(by = %of.1, "the configuration in force was offered by another collector or team: it is over");
+        if let Some((_, by)) = self.offered().filter(|(_, by)| by != issuer) {
+            tracing::info!(%by, "the configuration in force was offered by another collector or team: it is over");
             if let Err(error) = self.store.remove() {
                 tracing::warn!(%error, "it comes back at the next start, until this collector has offered");
             }
+            let mut held = self.held.lock();
             held.in_force = InForce::Own;
             self.tell(&held);
         }
+        let held = self.held.lock();
         matches!(held.in_force, InForce::Offered(_)).then(|| held.report())
     }
 
     /// Takes an offer, or refuses it. Answers what is to be reported; `None` when nobody here asked for offers.
     pub fn take(&self, offer: &v1::ConfigurationOffer, issuer: &Issuer) -> Option<v1::ConfigurationReport> {
-        if !self.own.takes_offers {
-            return None;
-        }
+        if self.own.takes_offers { self.apply(offer, issuer, false) } else { None }
+    }
+
+    /// Tries again what [`RemoteConfiguration::may_be_kept_later`]. Answers what is to be reported; `None` when nothing is new.
+    pub fn take_again(
+        &self,
+        offer: &v1::ConfigurationOffer,
+        issuer: &Issuer,
+    ) -> Option<v1::ConfigurationReport> {
+        self.apply(offer, issuer, true)
+    }
+
+    /// Whether the last offer was understood, and could not be kept.
+    pub fn may_be_kept_later(&self) -> bool {
+        self.held.lock().refused.as_ref().is_some_and(|refused| refused.is_passing)
+    }
+
+    fn apply(
+        &self,
+        offer: &v1::ConfigurationOffer,
+        issuer: &Issuer,
+        is_again: bool,
+    ) -> Option<v1::ConfigurationReport> {
+        let kept = self.keep(offer, issuer, self.offered());
         let mut held = self.held.lock();
-        match self.keep(offer, issuer, &held.in_force) {
+        match kept {
             Ok(in_force) => {
                 held.in_force = in_force;
                 held.refused = None;
                 held.applied += 1;
                 self.tell(&held);
             }
-            Err(why) => {
+            Err(NotKept { why, is_passing }) => {
+                if is_again && held.refused.as_ref().is_some_and(|refused| refused.why == why) {
+                    return None;
+                }
                 tracing::warn!(%why, "refused what the collector asked for; what was in force goes on");
                 let hash = offer.hash[..offer.hash.len().min(HASH_BYTES_MAX)].to_vec();
-                held.refused = Some(Refused { hash, why });
+                held.refused = Some(Refused { hash, why, is_passing });
                 held.rejected += 1;
             }
         }
         Some(held.report())
+    }
+
+    /// What is in force, and who asked for it.
+    fn offered(&self) -> Option<(Offer, Issuer)> {
+        match &self.held.lock().in_force {
+            InForce::Offered(of) => Some((**of).clone()),
+            InForce::Own | InForce::Unreadable(_) => None,
+        }
     }
 
     /// How it stands, for people and for the page.
@@ -187,18 +246,24 @@ impl RemoteConfiguration {
         &self,
         offer: &v1::ConfigurationOffer,
         issuer: &Issuer,
-        before: &InForce,
-    ) -> Result<InForce, String> {
-        let Some(read) = offer::read(offer).map_err(|refusal| refusal.to_string())? else {
-            self.store.remove().map_err(|error| error.to_string())?;
+        before: Option<(Offer, Issuer)>,
+    ) -> Result<InForce, NotKept> {
+        let read =
+            offer::read(offer).map_err(|refusal| NotKept { why: refusal.to_string(), is_passing: false })?;
+        let not_kept = |error: StoreError| NotKept {
+            why: format!("{error}; it is tried again, every 5 minutes at the least"),
+            is_passing: true,
+        };
+        let Some(read) = read else {
+            self.store.remove().map_err(not_kept)?;
             return Ok(InForce::Own);
         };
-        let after = Box::new((read, issuer.clone()));
+        let after = (read, issuer.clone());
         // A collector says it at each welcome: the disk need not hear it again.
-        if !matches!(before, InForce::Offered(before) if *before == after) {
-            self.store.replace(&after.0, issuer).map_err(|error| error.to_string())?;
+        if before.as_ref() != Some(&after) {
+            self.store.replace(&after.0, issuer).map_err(not_kept)?;
         }
-        Ok(InForce::Offered(after))
+        Ok(InForce::Offered(Box::new(after)))
     }
 
     fn tell(&self, held: &Held) {

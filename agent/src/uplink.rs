@@ -22,6 +22,7 @@ use muster::clock::Clock;
 use muster::ids::{Instance, Seq};
 use tokio::sync::{Mutex, watch};
 
+mod asking;
 pub mod backoff;
 pub(crate) mod channel;
 pub(crate) mod knock;
@@ -40,6 +41,9 @@ use crate::enrol::Situation;
 use crate::remote_configuration::RemoteConfiguration;
 use crate::spool::{Spool, SpoolError};
 
+/// Most of a collector's version that is kept: it comes from a network.
+const VERSION_CHARS_MAX: usize = 64;
+
 /// The spool, between the runtime that fills it and the uplink that empties it.
 pub type SharedSpool = Arc<Mutex<Spool>>;
 
@@ -50,6 +54,8 @@ pub struct UplinkStatus {
     pub connected: bool,
     /// How the collector calls our team; "" before the first welcome.
     pub team: String,
+    /// What the last welcome said of the collector; `None` before the first.
+    pub collector: Option<CollectorSaid>,
     /// Why the last stream ended, in words.
     pub last_error: Option<String>,
     /// Streams opened since the process started.
@@ -58,6 +64,22 @@ pub struct UplinkStatus {
     pub events_acked: u64,
     /// New epochs taken since the process started.
     pub new_epochs: u64,
+}
+
+/// What a collector says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CollectorSaid {
+    /// Its version; "": it is an older one, which does not say.
+    pub version: String,
+    /// The version of the protocol that it speaks.
+    pub protocol: u32,
+}
+
+impl CollectorSaid {
+    fn of(welcome: &muster::v1::Welcome) -> Self {
+        let version = welcome.collector_version.chars().filter(|c| !c.is_control());
+        Self { version: version.take(VERSION_CHARS_MAX).collect(), protocol: welcome.protocol_version }
+    }
 }
 
 /// Who speaks.

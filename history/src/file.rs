@@ -29,6 +29,9 @@ pub use adapt::adapt;
 pub use encode::{Encoder, JOURNAL_AFTER_KEY, JOURNAL_TO_KEY, PAGE_ROWS_MAX, ROW_GROUP_ROWS_MAX};
 pub use merge::{BATCH_ROWS, Merge, MergeInput, merge};
 
+/// A multiple of the rows that the encoder takes at once.
+const PIECE_ROWS: usize = 16 * 1024;
+
 /// Why a file could not be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
@@ -59,6 +62,12 @@ pub fn encode(
         encoder.write(&batch)?;
     }
     Ok(encoder.finish()?.into())
+}
+
+/// The rows in pieces, for who has to look at something else now and then. A file of them has its pages elsewhere.
+pub fn pieces(rows: &RecordBatch) -> impl Iterator<Item = RecordBatch> + '_ {
+    let starts = (0..rows.num_rows()).step_by(PIECE_ROWS);
+    starts.map(|start| rows.slice(start, PIECE_ROWS.min(rows.num_rows() - start)))
 }
 
 /// How many rows a file that is in memory says it has.

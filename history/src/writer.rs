@@ -30,6 +30,7 @@ use std::sync::Arc;
 use journal::stream::{StreamItem, StreamLog};
 use journal::{Cursor, CursorError, Journal, Position, ReadError};
 use muster::clock::{Clock, WallTime};
+use tokio::sync::watch;
 
 pub use figures::WriterFigures;
 pub use gather::RangeBounds;
@@ -62,6 +63,8 @@ struct Writer {
     clock: Arc<dyn Clock>,
     figures: Arc<WriterFigures>,
     bounds: RangeBounds,
+    /// Looked at between records and pieces of files: a flush of a full range takes seconds.
+    stop: watch::Receiver<bool>,
 }
 
 /// Why a flush did not come to its end. Nothing of it is committed.
@@ -77,6 +80,8 @@ enum WriteError {
     Rows(#[from] FileError),
     #[error("history: {POISONOUS_MAX} records of one range made their reader panic")]
     Poisonous,
+    #[error("history: the collector stops")]
+    Stopped,
 }
 
 impl Writer {
@@ -109,7 +114,11 @@ impl Writer {
         let mut files = BTreeMap::new();
         for (partition, rows) in fold.into_batches() {
             let count = rows.num_rows() as u64;
-            let bytes = file::encode(partition.data_set, [rows], range)?;
+            let pieces = file::pieces(&rows).take_while(|_| !self.is_stopped());
+            let bytes = file::encode(partition.data_set, pieces, range)?;
+            if self.is_stopped() {
+                return Err(WriteError::Stopped);
+            }
             files.insert(partition, Encoded { bytes, rows: count });
         }
         let rows: Vec<_> = files.iter().map(|(Partition { data_set, .. }, e)| (*data_set, e.rows)).collect();
@@ -126,8 +135,10 @@ impl Writer {
         let planned = self.store.planned();
         let mut poisonous = BTreeSet::new();
         while poisonous.len() < POISONOUS_MAX {
-            match gather(self.log.read(after), after, planned, &self.bounds, &poisonous) {
+            let items = self.log.read(after);
+            match gather(items, after, planned, &self.bounds, &poisonous, || self.is_stopped()) {
                 Ok(gathered) => return Ok(gathered),
+                Err(GatherError::Stopped) => return Err(WriteError::Stopped),
                 Err(GatherError::Read(error)) => return Err(error.into()),
                 Err(GatherError::Panicked(position)) => {
                     tracing::error!(%position, "journal record made the history's reader panic; passed over");
@@ -136,6 +147,11 @@ impl Writer {
             }
         }
         Err(WriteError::Poisonous)
+    }
+
+    /// Once it is so it stays so.
+    fn is_stopped(&self) -> bool {
+        *self.stop.borrow()
     }
 
     /// Bytes of the journal that wait; `None`: nothing does.
@@ -150,7 +166,7 @@ impl WriteError {
         match self {
             WriteError::Store(error) => error.reason(),
             WriteError::Read(_) | WriteError::Cursor(_) => FailureReason::Io,
-            WriteError::Rows(_) | WriteError::Poisonous => FailureReason::Other,
+            WriteError::Rows(_) | WriteError::Poisonous | WriteError::Stopped => FailureReason::Other,
         }
     }
 

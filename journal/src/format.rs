@@ -66,7 +66,7 @@
 //! been acknowledged: the log is cut at the first byte that does not make sense, since a disk may persist a later part
 //! of an unsynced write and not an earlier one, and a gap there would claim that something was acknowledged. What
 //! remains past S is written again and synced before it counts as durable: after a failed `fdatasync` the system's
-//! cache may show bytes that the disk does not have.
+//! cache may show bytes that the disk does not have. When S is the last position, nothing is written or synced.
 //!
 //! # Set-aside bytes
 //!

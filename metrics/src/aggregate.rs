@@ -69,6 +69,8 @@ pub struct AggregateConfig {
     pub series_per_family_max: usize,
     /// Most series of one team in all families.
     pub team_series_max: TeamSeriesMax,
+    /// Most series of one agent in all families: of a user on a host, as the labels have them.
+    pub agent_series_max: usize,
     /// How long a counter or histogram stays after its last event and after its source was last there.
     pub counter_idle_max: Duration,
     /// How long an agent may be unheard before its gauges leave the page. [`Duration::MAX`]: for ever.
@@ -123,6 +125,8 @@ pub struct AggregateStats {
 pub const SERIES_PER_FAMILY_MAX: usize = 20_000;
 /// Default of [`AggregateConfig::team_series_max`]: ten families at their own bound, some 40 MB of a page.
 pub const TEAM_SERIES_MAX: usize = 200_000;
+/// Default of [`AggregateConfig::agent_series_max`]: a quarter of a team's.
+pub const AGENT_SERIES_MAX: usize = 50_000;
 /// Default of [`AggregateConfig::counter_idle_max`] (design.md section 6).
 pub const COUNTER_IDLE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Default of [`AggregateConfig::gauge_owner_silent_max`] at a collector: Prometheus' own look-back.
@@ -135,6 +139,7 @@ impl AggregateConfig {
             scope: LabelScope::Collector,
             series_per_family_max: SERIES_PER_FAMILY_MAX,
             team_series_max: TeamSeriesMax::default(),
+            agent_series_max: AGENT_SERIES_MAX,
             counter_idle_max: COUNTER_IDLE_MAX,
             gauge_owner_silent_max: GAUGE_OWNER_SILENT_MAX,
         }
@@ -306,7 +311,7 @@ impl Store {
         let own = |name| find(name).expect("the catalogue has the aggregation's own families");
         Self {
             texts: Texts::new(),
-            origins: Origins::new(config.scope),
+            origins: Origins::new(config.scope, config.agent_series_max),
             config,
             owners: Owners::default(),
             tables: families().iter().map(|family| Table::new(stride(family))).collect(),
@@ -328,10 +333,10 @@ impl Store {
     }
 
     /// Adds a series and takes the references that it holds.
-    fn insert(&mut self, family: FamilyId, team: TeamId, series: Series) -> table::Slot {
+    fn insert(&mut self, family: FamilyId, series: Series) -> table::Slot {
         series.key.labels.iter().for_each(|&text| self.texts.retain(text));
         self.origins.retain(series.key.origin);
-        self.origins.count_series(team, family);
+        self.origins.count_series(series.key.origin, family);
         self.tables[family.index()].insert(series)
     }
 

@@ -94,6 +94,8 @@ pub struct ForeignConfig {
     pub series_per_family_max: usize,
     /// Most series of one team.
     pub team_series_max: TeamSeriesMax,
+    /// Most series of one agent: of a user on a host, as the labels have them.
+    pub agent_series_max: usize,
     /// Most families of one team.
     pub families_per_team_max: usize,
     /// Most streams of one team.
@@ -110,6 +112,7 @@ impl Default for ForeignConfig {
         Self {
             series_per_family_max: metrics::aggregate::SERIES_PER_FAMILY_MAX,
             team_series_max: TeamSeriesMax::default(),
+            agent_series_max: metrics::aggregate::AGENT_SERIES_MAX,
             families_per_team_max: 2_000,
             // Twice as many as series: those of a restarted process stand beside the ones before for a while.
             streams_per_team_max: 400_000,

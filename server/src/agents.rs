@@ -7,6 +7,9 @@
 //! from one to the other and repeat a renewal whose answer was lost. Any other is refused though the authority has signed it:
 //! whoever has a copy of the authority's key has no way in by it.
 //!
+//! A certificate that was issued need not have arrived. Until the newest has been seen, the one before stays good whatever
+//! else is issued, and the same enrolment (agent, token and key) is repeated for nothing.
+//!
 //! A revoked agent stays revoked: it can neither renew nor enrol again under its id. A machine that is to come back gets a
 //! new id (`muster agent enroll` says how). Its record can be forgotten when no certificate that it ever had can be valid any
 //! more; before, the record is what says that they are not.
@@ -67,6 +70,16 @@ pub struct AgentRecord {
     pub sha256: String,
     /// When that ends.
     pub not_after_us: u64,
+    /// SHA-256 of the public key that it is for, in hexadecimal digits; empty in a record of an older collector.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub key_sha256: String,
+    /// Whether its newest certificate has been seen: its answer has arrived.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub seen: bool,
+    /// SHA-256 of the public key that it enrolled for with `token_id`, until a certificate for that has been seen: to the same
+    /// one an answer is due.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer_due: Option<String>,
     /// The certificate that it was renewed with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<PreviousCertificate>,
@@ -192,20 +205,60 @@ impl AgentRecord {
         Standing::Other
     }
 
-    /// Notes a certificate that was issued to who showed the newest or the one before.
-    pub(crate) fn renewed(&mut self, shown: Standing, issued: &Issued, now: WallTime) {
+    /// Notes a certificate for this key that was issued to who showed the newest or the one before.
+    pub(crate) fn renewed(&mut self, shown: Standing, issued: &Issued, key_sha256: &str, now: WallTime) {
         // Who shows the one before has never got the newest: that one is good for nobody.
         if shown == Standing::Newest {
+            self.note_seen();
             self.previous = Some(self.newest());
         }
-        self.serial.clone_from(&issued.serial);
-        self.sha256.clone_from(&issued.sha256);
-        self.not_after_us = issued.not_after.0;
+        self.take(issued, key_sha256);
         self.renewed_us = Some(now.0);
     }
 
+    /// Notes a certificate for this key that was issued to who showed a token. Unless the newest has been seen, the agent may
+    /// not have it, and the one before stays.
+    pub(crate) fn enrolled(&mut self, issued: &Issued, key_sha256: &str, now: WallTime) {
+        // What an older collector kept says nothing of it.
+        if self.seen || self.key_sha256.is_empty() {
+            self.previous = Some(self.newest());
+        }
+        self.previous = self.previous.take().filter(|before| before.not_after_us > now.0);
+        self.take(issued, key_sha256);
+        self.answer_due = Some(key_sha256.to_owned());
+        self.renewed_us = None;
+    }
+
+    fn take(&mut self, issued: &Issued, key_sha256: &str) {
+        self.serial.clone_from(&issued.serial);
+        self.sha256.clone_from(&issued.sha256);
+        self.not_after_us = issued.not_after.0;
+        key_sha256.clone_into(&mut self.key_sha256);
+        self.seen = false;
+    }
+
+    /// Notes that the newest certificate has been seen; answers whether that is news.
+    pub(crate) fn note_seen(&mut self) -> bool {
+        let is_of_enrolment = self.answer_due.as_ref() == Some(&self.key_sha256);
+        self.answer_due = self.answer_due.take().filter(|_| !is_of_enrolment);
+        !std::mem::replace(&mut self.seen, true)
+    }
+
+    /// Whether the agent has enrolled for this key with this token, and no certificate for it was seen.
+    pub(crate) fn is_answer_due(&self, token: &TokenId, key_sha256: &str) -> bool {
+        self.token_id == *token && self.answer_due.as_deref() == Some(key_sha256)
+    }
+
+    /// Whether the agent speaks by its certificates alone: not before the first of them has been seen, and not when the last
+    /// has ended, since the machine may have gone back to a token.
+    pub(crate) fn speaks_by_certificate(&self, now: WallTime) -> bool {
+        let has_newest = (self.seen || self.key_sha256.is_empty()) && self.not_after_us > now.0;
+        let has_previous = self.previous.as_ref().is_some_and(|before| before.not_after_us > now.0);
+        has_newest || has_previous
+    }
+
     /// Its newest certificate, as the one before another.
-    pub(crate) fn newest(&self) -> PreviousCertificate {
+    fn newest(&self) -> PreviousCertificate {
         PreviousCertificate {
             serial: self.serial.clone(),
             sha256: self.sha256.clone(),
@@ -287,6 +340,25 @@ impl AgentFile {
             self.edit.save()?;
         }
         Ok(record)
+    }
+
+    /// Notes that these certificates have been seen, where they are their agents' newest.
+    pub(crate) fn note_seen(&mut self, seen: &[(AgentName, String)]) -> Result<(), AgentFileError> {
+        // One agent may have been seen with several, each of them its newest at that time.
+        let mut by_agent: HashMap<&AgentName, Vec<&String>> = HashMap::new();
+        seen.iter().for_each(|(name, sha256)| by_agent.entry(name).or_default().push(sha256));
+        let mut is_changed = false;
+        for record in &mut self.edit.document.agents {
+            // What an older collector kept goes by its serial number.
+            let is_newest = |seen: &Vec<&String>| record.sha256.is_empty() || seen.contains(&&record.sha256);
+            if by_agent.get(&record.name()).is_some_and(is_newest) {
+                is_changed |= record.note_seen();
+            }
+        }
+        if is_changed {
+            self.edit.save()?;
+        }
+        Ok(())
     }
 
     /// Removes the record of an agent that ended longer ago than `life`, the life of a certificate, and has none that is valid.

@@ -79,6 +79,8 @@ pub struct Settings {
     pub series_per_family_max: usize,
     /// Bound on a team's series, of events and of OTLP each.
     pub team_series_max: TeamSeriesMax,
+    /// Bound on an agent's series, of events and of OTLP each.
+    pub agent_series_max: usize,
 }
 
 /// The parts that the reader reads with.
@@ -172,7 +174,7 @@ impl Folding {
         Ok(Self { view, thread, stop })
     }
 
-    /// Reads to the durable end, saves, and ends. Blocks.
+    /// Reads to the durable end, or as far as it comes in a second, saves, and ends. Blocks.
     pub fn finish(self) {
         // The thread is the receiver; if it has gone there is nobody to tell.
         let _ = self.stop.send(true);
@@ -198,15 +200,21 @@ struct Bounds {
 
 impl Bounds {
     fn new(settings: &Settings) -> Self {
-        let series_per_family_max = settings.series_per_family_max;
+        let Settings { series_per_family_max, agent_series_max, .. } = *settings;
         let team_series_max = settings.team_series_max.clone();
         Self {
             aggregate: AggregateConfig {
                 series_per_family_max,
                 team_series_max: team_series_max.clone(),
+                agent_series_max,
                 ..AggregateConfig::collector()
             },
-            foreign: ForeignConfig { series_per_family_max, team_series_max, ..ForeignConfig::default() },
+            foreign: ForeignConfig {
+                series_per_family_max,
+                team_series_max,
+                agent_series_max,
+                ..ForeignConfig::default()
+            },
         }
     }
 }

@@ -40,7 +40,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 pub use file::{
-    Enrol, NewToken, Role, TOKEN_NAME_BYTES_MAX, TOKENS_MAX, TokenFile, TokenFileError, TokenRecord,
+    Claim, Enrol, NewToken, Role, TOKEN_NAME_BYTES_MAX, TOKENS_MAX, TokenFile, TokenFileError, TokenRecord,
 };
 
 use crate::agents::{AgentFile, Agents, KnownAgents};
@@ -51,6 +51,7 @@ use crate::record_file::{self, RecordFileError, Stamp};
 pub(crate) use certificates::CertificateRefused;
 use certificates::Used;
 use file::Tokens;
+pub(crate) use file::Use;
 pub use presented::Presented;
 pub(crate) use presented::is_bearer_of_ours;
 use presented::strip_bearer;
@@ -321,8 +322,33 @@ impl Credentials {
         self.changed.subscribe()
     }
 
-    /// Looks at the files of tokens and agents every [`POLL_INTERVAL`], for ever.
+    /// Looks at the files of tokens and agents every [`POLL_INTERVAL`], and writes down which certificates were seen, for
+    /// ever.
     pub async fn follow(self: Arc<Self>) {
+        // A disk that takes its time with the one must not keep a revocation from being seen by the other.
+        tokio::join!(self.clone().follow_files(), self.follow_seen());
+    }
+
+    async fn follow_seen(self: Arc<Self>) {
+        let mut timer = tokio::time::interval(POLL_INTERVAL);
+        let mut is_failing = false;
+        loop {
+            timer.tick().await;
+            let this = self.clone();
+            let kept = tokio::task::spawn_blocking(move || this.keep_seen()).await;
+            let failed = match kept {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(panic) => Some(panic.to_string()),
+            };
+            if let Some(error) = failed.as_ref().filter(|_| !is_failing) {
+                tracing::warn!(%error, "cannot write down which certificates were seen; tried again every second");
+            }
+            is_failing = failed.is_some();
+        }
+    }
+
+    async fn follow_files(self: Arc<Self>) {
         let mut timer = tokio::time::interval(POLL_INTERVAL);
         loop {
             timer.tick().await;

@@ -1,24 +1,27 @@
 //! Certificates for agents: `muster.v1.Enrolment` on the gRPC port.
 //!
 //! ```text
-//! Enrol:  token ─> request is signed by its key ─> a use of the token is taken, durably ─> certificate ─> record ─> answer
+//! Enrol:  token ─> request is signed by its key ─> a use of the token is claimed, durably ─> certificate ─> record ─> answer
 //! Renew:  certificate, the newest or the one before ─> request is signed by its key ─> certificate ─> record ─> answer
 //! ```
 //!
-//! A use is taken before anything is issued, so that no crash gives a token more uses than it has: if the answer is lost,
-//! the use is lost. Team and role come from the token, the agent's name in the certificate from both; of the request only
-//! the public key is taken.
+//! A use is taken before anything is issued, so that no crash gives a token more uses than it has. It is taken for an agent
+//! and a key: the same agent with the same token and key takes no other, from then until a certificate for that key has been
+//! seen, so that an answer that was lost is asked for again. It is issued anew, in the place of the one that was lost; who has
+//! not the private key can neither ask for it nor use it. Team and role come from the token, the agent's name in the
+//! certificate from both; of the request only the public key is taken.
 //!
 //! | what comes | what happens |
 //! |---|---|
 //! | a port without TLS | FAILED_PRECONDITION: a certificate would be of no use there |
-//! | a token that is wrong, expired, used up, or of another role | UNAUTHENTICATED, without a reason |
+//! | a token that is wrong, expired, used up by others, or of another role | UNAUTHENTICATED, without a reason |
 //! | a request for a key that is not taken, or not signed by it | INVALID_ARGUMENT; no use is taken |
 //! | an agent that was revoked | PERMISSION_DENIED; no use is taken |
 //! | a renewal with a certificate that is neither the agent's newest nor the one before | PERMISSION_DENIED |
 //! | one with the one before, when the newest has been seen | the same: it is a copy's |
 //! | more at once than [`WAITING_MAX`], too many of one address or agent | RESOURCE_EXHAUSTED with `retry-after` |
-//! | the disk does not take it | UNAVAILABLE; a use may be lost |
+//! | the disk does not take it | UNAVAILABLE; what was taken is still claimed |
+//! | an agent that went away before its turn | nothing is issued: it may ask again, and this one must not come later |
 //!
 //! This has its own bounds, so that a fleet that enrols takes nothing from one that sends, and the other way round.
 
@@ -26,6 +29,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
@@ -41,7 +45,9 @@ use crate::accept::network_of;
 use crate::agents::{AgentFile, AgentFileError, AgentRecord, Standing, plain};
 use crate::audit::{Entry, What, Who};
 use crate::authority::{AgentName, AuthorityError, Issued, PeerCertificate, ProvenKey};
-use crate::credentials::{CertificateRefused, Credentials, NotAccepted, TokenFile, TokenFileError};
+use crate::credentials::{
+    CertificateRefused, Claim, Credentials, NotAccepted, TokenFile, TokenFileError, Use,
+};
 use crate::figures::{Enrolment as Became, Figures};
 use crate::ingest::{Peer, presented};
 use crate::tls::Certificate;
@@ -128,17 +134,19 @@ impl EnrolmentService {
     async fn in_turn<T, F>(&self, work: F) -> Result<T, Refused>
     where
         T: Send + 'static,
-        F: FnOnce(&Shared, &Certificate) -> Result<T, Refused> + Send + 'static,
+        F: FnOnce(&Shared, &Certificate, &Asker) -> Result<T, Refused> + Send + 'static,
     {
         let Some(certificate) = self.0.shared.certificate.clone() else { return Err(Refused::NoTls) };
         let waits = self.0.waiting.clone().try_acquire_owned().map_err(|_| Refused::Limited)?;
         let turn = timeout(WAIT_MAX, self.0.running.clone().acquire_owned()).await;
         let Ok(Ok(turn)) = turn else { return Err(Refused::Limited) };
         let inner = self.0.clone();
+        let asker = Asker::default();
+        let _tells = TellsEnd(asker.clone());
         let done = tokio::task::spawn_blocking(move || {
             // Held to the work's end: a client that goes away ends its request, and not this.
             let _held = (waits, turn);
-            work(&inner.shared, &certificate)
+            work(&inner.shared, &certificate, &asker)
         });
         let done = done.await;
         done.unwrap_or_else(|error| {
@@ -164,8 +172,9 @@ impl EnrolmentService {
         let entry =
             |what| Entry::new(what, Who::Peer(peer.ip())).team(&name.team).agent(agent).token(&token_id);
         let (done, refused) = (entry(What::Enrolled), entry(What::EnrolmentRefused));
-        let work = move |shared: &Shared, certificate: &Certificate| {
-            enrol(shared, certificate, name, &token_id, &key, &asked, &done)
+        let work = move |shared: &Shared, certificate: &Certificate, asker: &Asker| {
+            let wish = Wish { name, token_id, key_sha256: key.sha256(), key, asked };
+            enrol(shared, certificate, asker, wish, done)
         };
         let enrolled = self.in_turn(work).await;
         self.tell_refusal(refused, &enrolled);
@@ -185,8 +194,9 @@ impl EnrolmentService {
         let key = ProvenKey::of_request(&asked.csr_der).map_err(|e| Refused::Invalid(e.to_string()))?;
         let entry = |what| Entry::new(what, Who::Peer(peer.ip())).team(&name.team).agent(name.agent);
         let (done, refused) = (entry(What::Renewed), entry(What::EnrolmentRefused));
-        let work = move |shared: &Shared, certificate: &Certificate| {
-            renew(shared, certificate, &name, &shown, &key, &done)
+        let work = move |shared: &Shared, certificate: &Certificate, asker: &Asker| {
+            let mut agents = asker.edit(shared)?;
+            renew(shared, certificate, &mut agents, &name, &shown, &key, &done)
         };
         let renewed = self.in_turn(work).await;
         self.tell_refusal(refused, &renewed);
@@ -231,64 +241,112 @@ impl v1::enrolment_server::Enrolment for EnrolmentService {
     }
 }
 
+/// What an agent without a certificate asks for.
+struct Wish {
+    name: AgentName,
+    token_id: TokenId,
+    key: ProvenKey,
+    key_sha256: String,
+    asked: v1::EnrolRequest,
+}
+
+/// Whether who asks is still there.
+#[derive(Debug, Clone, Default)]
+struct Asker(Arc<AtomicBool>);
+
+/// Says so when it is not.
+struct TellsEnd(Asker);
+
+impl Drop for TellsEnd {
+    fn drop(&mut self) {
+        self.0.0.store(true, Ordering::Release);
+    }
+}
+
+impl Asker {
+    /// Opens the agents' records for a change, unless who asks has gone while others had them.
+    fn edit(&self, shared: &Shared) -> Result<AgentFile, Refused> {
+        let agents = AgentFile::edit(&shared.data_dir)?;
+        if self.0.load(Ordering::Acquire) {
+            tracing::debug!("who asked for a certificate has gone, and none is issued");
+            return Err(Refused::Failed);
+        }
+        Ok(agents)
+    }
+}
+
 fn enrol(
     shared: &Shared,
     certificate: &Certificate,
-    name: AgentName,
-    token_id: &TokenId,
-    key: &ProvenKey,
-    asked: &v1::EnrolRequest,
-    entry: &Entry,
+    asker: &Asker,
+    wish: Wish,
+    entry: Entry,
 ) -> Result<v1::Issued, Refused> {
     // Open until the end: enrolments and revocations come one after the other.
-    let mut agents = AgentFile::edit(&shared.data_dir)?;
-    if agents.record(&name).is_some_and(|record| record.revoked_us.is_some()) {
+    let mut agents = asker.edit(shared)?;
+    let known = agents.record(&wish.name).cloned();
+    if known.as_ref().is_some_and(|record| record.revoked_us.is_some()) {
         return Err(Refused::Revoked);
     }
     // Before a use is taken for nothing.
-    agents.check_room(&name)?;
+    agents.check_room(&wish.name)?;
+    let known = known.map(|mut record| {
+        if shared.credentials.has_used(&record.sha256) {
+            record.note_seen();
+        }
+        record
+    });
+    let is_due = known.as_ref().is_some_and(|record| record.is_answer_due(&wish.token_id, &wish.key_sha256));
     let now = shared.clock.wall();
-    if !TokenFile::edit(&shared.data_dir)?.take_use(token_id, now)? {
-        return Err(NotAccepted.into());
-    }
-    let issued = certificate.authority().issue(&name, key)?;
-    let mut record = record_of(&name, token_id, &issued, asked, now);
-    // If the answer is lost, the machine still has the one that it had.
-    record.previous = agents.record(&name).map(AgentRecord::newest);
-    tracing::info!(team = %name.team, agent = %name.agent, name = record.name, %token_id, "agent enrolled");
+    let claim = Claim { agent: wish.name.agent, key_sha256: wish.key_sha256.clone() };
+    let tokens = TokenFile::edit(&shared.data_dir)?;
+    let is_repeated = match tokens.take_use(&wish.token_id, &claim, is_due, now)? {
+        Use::None => return Err(NotAccepted.into()),
+        Use::Taken => false,
+        Use::TakenBefore => true,
+    };
+    let issued = certificate.authority().issue(&wish.name, &wish.key)?;
+    let mut record = wish.record(known, is_due, now);
+    record.enrolled(&issued, &wish.key_sha256, now);
+    let (name, token_id) = (&wish.name, &wish.token_id);
+    tracing::info!(team = %name.team, agent = %name.agent, name = record.name, %token_id, is_repeated, "agent enrolled");
     // A new identity that nobody would know where from must not be.
     if let Some(audit) = shared.credentials.audit() {
-        let entry = entry.clone().with("name", record.name.as_str()).with("serial", record.serial.as_str());
+        let entry = entry.with("name", record.name.as_str()).with("serial", record.serial.as_str());
+        let entry = if is_repeated { entry.with("repeated", 1_u64) } else { entry };
         audit.record_durably(&entry).map_err(|error| failed(&error))?;
     }
     agents.enrolled(record)?;
     shared.credentials.know_agents(&agents);
-    Ok(message(&name, issued, certificate.is_of_authority()))
+    if let Err(error) = TokenFile::edit(&shared.data_dir).and_then(|tokens| tokens.settle(token_id, &claim)) {
+        tracing::warn!(%error, "the claim of an enrolment stays with its token");
+    }
+    Ok(message(name, issued, certificate.is_of_authority()))
 }
 
 fn renew(
     shared: &Shared,
     certificate: &Certificate,
+    agents: &mut AgentFile,
     name: &AgentName,
     shown: &PeerCertificate,
     key: &ProvenKey,
     entry: &Entry,
 ) -> Result<v1::Issued, Refused> {
-    let mut agents = AgentFile::edit(&shared.data_dir)?;
     // As the file has it now: the collector may not have seen yet that it was revoked, or was busy with another renewal.
     let record = agents.record(name).filter(|record| record.revoked_us.is_none()).ok_or(NotAccepted)?;
     let now = shared.clock.wall();
     let standing = record.standing(shown, now);
-    let is_copy = standing == Standing::Previous && shared.credentials.has_used(&record.sha256);
-    if standing == Standing::Other || is_copy {
+    let is_seen = record.seen || shared.credentials.has_used(&record.sha256);
+    if standing == Standing::Other || (standing == Standing::Previous && is_seen) {
         return Err(Refused::Replaced(CertificateRefused::Replaced));
     }
     let issued = certificate.authority().issue(name, key)?;
     agents.change(name, |record| {
-        record.renewed(standing, &issued, now);
+        record.renewed(standing, &issued, &key.sha256(), now);
         true
     })?;
-    shared.credentials.know_agents(&agents);
+    shared.credentials.know_agents(agents);
     if let Some(audit) = shared.credentials.audit() {
         audit.record(&entry.clone().with("serial", issued.serial.as_str()));
     }
@@ -296,30 +354,45 @@ fn renew(
     Ok(message(name, issued, certificate.is_of_authority()))
 }
 
-fn record_of(
-    name: &AgentName,
-    token_id: &TokenId,
-    issued: &Issued,
-    asked: &v1::EnrolRequest,
-    now: WallTime,
-) -> AgentRecord {
-    let called = [&asked.name, &asked.host].into_iter().map(|text| plain(text)).find(|text| !text.is_empty());
-    AgentRecord {
-        id: name.agent,
-        team: name.team.clone(),
-        name: called.unwrap_or_else(|| name.agent.to_string()),
-        host: plain(&asked.host),
-        user: plain(&asked.user),
-        os: plain(&asked.os),
-        agent_version: plain(&asked.agent_version),
-        enrolled_us: now.0,
-        token_id: token_id.clone(),
-        serial: issued.serial.clone(),
-        sha256: issued.sha256.clone(),
-        not_after_us: issued.not_after.0,
-        previous: None,
-        renewed_us: None,
-        revoked_us: None,
+impl Wish {
+    /// The agent's record but for its new certificate, with those that it has had. One whose answer was lost may have been
+    /// given another name meanwhile, and keeps it.
+    fn record(&self, known: Option<AgentRecord>, is_due: bool, now: WallTime) -> AgentRecord {
+        let (name, asked) = (&self.name, &self.asked);
+        let called =
+            [&asked.name, &asked.host].into_iter().map(|text| plain(text)).find(|text| !text.is_empty());
+        let called = called.unwrap_or_else(|| name.agent.to_string());
+        let said = AgentRecord {
+            id: name.agent,
+            team: name.team.clone(),
+            name: called,
+            host: plain(&asked.host),
+            user: plain(&asked.user),
+            os: plain(&asked.os),
+            agent_version: plain(&asked.agent_version),
+            enrolled_us: now.0,
+            token_id: self.token_id.clone(),
+            serial: String::new(),
+            sha256: String::new(),
+            not_after_us: 0,
+            key_sha256: String::new(),
+            seen: false,
+            answer_due: None,
+            previous: None,
+            renewed_us: None,
+            revoked_us: None,
+        };
+        let Some(known) = known else { return said };
+        AgentRecord {
+            name: if is_due { known.name.clone() } else { said.name },
+            host: said.host,
+            user: said.user,
+            os: said.os,
+            agent_version: said.agent_version,
+            enrolled_us: said.enrolled_us,
+            token_id: said.token_id,
+            ..known
+        }
     }
 }
 

@@ -23,12 +23,8 @@ main() {
     need_root_and_debootstrap
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
-    local folder=${1:-}
-    if [ -z "$folder" ]; then
-        folder=dist
-        pack
-    fi
-    cp "$folder"/*.deb "$work/"
+    find_packages "$@"
+    cp "$packages"/*.deb "$work/"
     make_next_versions
     unpack_root
     # Nothing of it outlives this command: processes end with the first one, mounts and network are its own.

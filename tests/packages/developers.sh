@@ -17,15 +17,11 @@ main() {
     need_root_and_debootstrap
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
-    local folder=${1:-}
-    if [ -z "$folder" ]; then
-        folder=dist
-        pack
-    fi
+    find_packages "$@"
     make_minimal_debian "$work"
-    machine collector "$folder"/muster_*.deb
-    machine ada "$folder"/muster-agent_*.deb
-    machine bob "$folder"/muster-agent_*.deb
+    machine collector "$packages"/muster_*.deb
+    machine ada "$packages"/muster-agent_*.deb
+    machine bob "$packages"/muster-agent_*.deb
     MUSTER_TEST_ROOTS="$work" cargo test --workspace --locked --test developers -- --nocapture
     echo "$name: passed in $SECONDS s"
 }

@@ -22,6 +22,12 @@ need_root_and_debootstrap() {
         >/dev/null || skip "debootstrap cannot be installed"
 }
 
+# Sets `packages` to the folder that is given, or to one into which it packs.
+find_packages() {
+    packages=${1:-dist}
+    [ -n "${1:-}" ] || pack
+}
+
 pack() {
     local programs=${CARGO_TARGET_DIR:-target}/debug
     if [ -x "$programs/muster" ] && [ -x "$programs/muster-agent" ]; then

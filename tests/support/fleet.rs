@@ -21,7 +21,7 @@ use muster::v1::{self, AgentMessage};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
-use tonic::transport::Endpoint;
+use tonic::transport::{ClientTlsConfig, Endpoint};
 
 use super::payload::Issuer;
 use super::wait_until;
@@ -37,6 +37,8 @@ pub struct FleetOptions {
     pub pause: Duration,
     pub target: SocketAddr,
     pub token: Option<String>,
+    /// Without it in plain text.
+    pub tls: Option<ClientTlsConfig>,
     pub reconnect: Reconnect,
 }
 
@@ -59,6 +61,7 @@ impl FleetOptions {
             pause: Duration::from_millis(50),
             target,
             token: None,
+            tls: None,
             reconnect: Reconnect::Within(5..=50),
         }
     }
@@ -88,6 +91,8 @@ pub struct Ledger {
 /// A running fleet; ends when dropped.
 pub struct Fleet {
     ledgers: Vec<Arc<Mutex<Ledger>>>,
+    /// How it reaches the collector.
+    pub tls: Option<ClientTlsConfig>,
     control: Arc<Control>,
     thread: Option<JoinHandle<()>>,
 }
@@ -115,7 +120,7 @@ impl Fleet {
             .collect();
         let control = Arc::new(Control::default());
         let agents: Vec<_> = ledgers.iter().map(|ledger| (ledger.clone(), random.fork())).collect();
-        let for_thread = control.clone();
+        let (tls, for_thread) = (options.tls.clone(), control.clone());
         let thread = std::thread::spawn(move || {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -127,7 +132,7 @@ impl Fleet {
                 running.join_all().await;
             });
         });
-        Self { ledgers, control, thread: Some(thread) }
+        Self { ledgers, tls, control, thread: Some(thread) }
     }
 
     pub fn ledgers(&self) -> impl Iterator<Item = MutexGuard<'_, Ledger>> {
@@ -299,7 +304,11 @@ async fn connect(
     instance: u64,
     random: &mut fastrand::Rng,
 ) -> Result<(), Ended> {
-    let endpoint = Endpoint::from_shared(format!("http://{}", options.target))?;
+    let scheme = if options.tls.is_some() { "https" } else { "http" };
+    let mut endpoint = Endpoint::from_shared(format!("{scheme}://{}", options.target))?;
+    if let Some(tls) = &options.tls {
+        endpoint = endpoint.tls_config(tls.clone())?;
+    }
     let channel = endpoint.connect_timeout(Duration::from_secs(2)).tcp_nodelay(true).connect().await?;
     let mut client = CollectorClient::new(channel);
     let (up, messages) = mpsc::channel(64);

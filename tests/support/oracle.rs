@@ -152,7 +152,7 @@ pub fn check_fleet_among_others(collector: &Collector, fleet: &Fleet) -> Stored 
     assert!(faults.is_empty(), "{} faults, the first are:\n{}", faults.len(), first_lines(&faults));
     check_series(collector, &issuers, &stored);
     check_api(collector, &issuers, &stored);
-    check_fresh_event(collector);
+    check_fresh_event(collector, fleet);
     stored
 }
 
@@ -222,9 +222,10 @@ fn check_api(collector: &Collector, issuers: &[Issuer], stored: &Stored) {
 
 /// A new agent's first event is acknowledged and shown.
 #[track_caller]
-fn check_fresh_event(collector: &Collector) {
+fn check_fresh_event(collector: &Collector, before: &Fleet) {
     let mut random = fastrand::Rng::new();
-    let options = FleetOptions { batch_events: 1..=1, ..FleetOptions::new(1, collector.grpc) };
+    let tls = before.tls.clone();
+    let options = FleetOptions { batch_events: 1..=1, tls, ..FleetOptions::new(1, collector.grpc) };
     let options = FleetOptions { project_prefix: format!("fresh{:x}-", random.u32(..)), ..options };
     let fleet = Fleet::start(options, SystemClock::new().wall(), &mut random);
     super::wait_until("a fresh event to be acknowledged", Duration::from_secs(10), || fleet.acked() > 0);

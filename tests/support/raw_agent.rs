@@ -129,6 +129,11 @@ impl RawAgent {
         let _ = self.up.blocking_send(AgentMessage { kind: Some(kind) });
     }
 
+    /// A message of a kind that is not there yet: what is left of it when it is read.
+    pub fn say_unknown(&self) {
+        let _ = self.up.blocking_send(AgentMessage { kind: None });
+    }
+
     /// The next thing that the collector says, probes left out.
     pub fn hear(&mut self) -> Result<Down, Refusal> {
         match self.heard.recv_timeout(ANSWER_MAX) {

@@ -43,6 +43,9 @@ pub struct EnrollArgs {
     /// Enrol again although the agent is enrolled
     #[arg(long)]
     pub force: bool,
+    /// Ask for a certificate for a new key, although the one before was not answered: takes another use of the token
+    #[arg(long)]
+    pub new_key: bool,
     /// Folder for identity and spool
     #[arg(long, value_name = "DIR", env = "MUSTER_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
@@ -88,6 +91,7 @@ pub(super) fn enroll(args: &EnrollArgs) -> Result<ExitCode, Failure> {
         first_contact,
         name: args.name.clone().unwrap_or_default(),
         force: args.force,
+        new_key: args.new_key,
     };
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::failed)?;

@@ -200,8 +200,8 @@ impl InstallArgs {
             (None, None) => FirstContact::Public,
         };
         let token = token::from_file(token_file).map_err(|error| not_enrolled(&error))?;
-        let wish =
-            Wish { token, first_contact, name: self.name.clone().unwrap_or_default(), force: has_ended };
+        let name = self.name.clone().unwrap_or_default();
+        let wish = Wish { token, first_contact, name, force: has_ended, new_key: false };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| not_enrolled(&error))?;
         let enrolment =

@@ -74,6 +74,7 @@ fn in_words(status: &serde_json::Value) -> String {
                 (false, error) => format!("not connected: {error}"),
             },
         ),
+        ("collector", collector_in_words(&status["collector"])),
         ("projects", format!("{} ({} sources)", number("/projects"), number("/sources"))),
         (
             "events",
@@ -106,6 +107,14 @@ fn in_words(status: &serde_json::Value) -> String {
         rows.push(("trouble", trouble));
     }
     rows.iter().map(|(name, value)| format!("{name:<10}{value}\n")).collect()
+}
+
+fn collector_in_words(collector: &serde_json::Value) -> String {
+    match collector["version"].as_str() {
+        None => "not heard yet".to_owned(),
+        Some("") => "does not say its version, as older ones".to_owned(),
+        Some(version) => version.to_owned(),
+    }
 }
 
 fn certificate_in_words(certificate: &serde_json::Value) -> String {

@@ -56,6 +56,8 @@ pub struct Running {
     pub version: String,
     /// Whether it answers on its page.
     pub has_page: bool,
+    /// What the collector that welcomed it last said of itself; `None`: none has, or the agent does not say.
+    pub collector: Option<CollectorFacts>,
     /// Whether its stream is open.
     pub is_connected: bool,
     /// Why not.
@@ -74,6 +76,15 @@ pub struct Running {
     pub remote_words: String,
     /// What is wrong with it, "" when nothing is.
     pub remote_problem: String,
+}
+
+/// What a collector says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CollectorFacts {
+    /// Its version, "" when it does not say.
+    pub version: String,
+    /// The version of the protocol that it speaks.
+    pub protocol: u64,
 }
 
 /// The configuration.

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use muster::clock::Clock;
 use muster::private_file;
 
-use super::facts::{ConfigurationFacts, Facts, PermissionFacts, ProjectFacts, Running, Unit};
+use super::facts::{CollectorFacts, ConfigurationFacts, Facts, PermissionFacts, ProjectFacts, Running, Unit};
 use super::{reach, watches};
 use crate::config::{AgentConfig, ConfigError};
 use crate::discovery::{Bounds, Discovery};
@@ -124,6 +124,8 @@ fn from_page(status: &serde_json::Value) -> Running {
     Running {
         version: text("/version"),
         has_page: true,
+        collector: number("/collector/protocol")
+            .map(|protocol| CollectorFacts { version: text("/collector/version"), protocol }),
         is_connected: status["connected"].as_bool().unwrap_or_default(),
         last_error: text("/last_error"),
         events_queued: number("/events/queued").unwrap_or_default(),

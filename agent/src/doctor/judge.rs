@@ -3,7 +3,7 @@
 use muster::clock::WallTime;
 
 use super::facts::{Credential, CredentialAnswer, Facts, Reached, Running, Tls, Unit};
-use super::{Finding, Verdict};
+use super::{Finding, Verdict, versions};
 use crate::enrol::renewal;
 
 use Verdict::{Failed, Ok, Skipped, Warning};
@@ -32,6 +32,7 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
         server(facts),
         tls(facts),
         credential(facts),
+        versions::collector(facts),
         lag(facts),
         remote_configuration(facts),
     ]

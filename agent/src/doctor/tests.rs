@@ -22,6 +22,7 @@ fn well() -> Facts {
         running: Some(Running {
             version: "0.1.0".to_owned(),
             has_page: true,
+            collector: Some(CollectorFacts { version: "0.1.3".to_owned(), protocol: 1 }),
             is_connected: true,
             remote_state: "applied".to_owned(),
             remote_words: "ci-machines (1f0c2ab49d37) is in force: withholds files".to_owned(),
@@ -85,7 +86,7 @@ fn reached(facts: &mut Facts) -> &mut Reached {
 }
 
 #[test]
-fn a_machine_on_which_all_is_well_has_twelve_checks_in_the_order_in_which_things_fail() {
+fn a_machine_on_which_all_is_well_has_thirteen_checks_in_the_order_in_which_things_fail() {
     let findings = judge(&well());
     let checks: Vec<&str> = findings.iter().map(|finding| finding.check).collect();
     let order = [
@@ -99,6 +100,7 @@ fn a_machine_on_which_all_is_well_has_twelve_checks_in_the_order_in_which_things
         "server",
         "TLS",
         "credential",
+        "collector",
         "lag",
         "remote config",
     ];
@@ -107,7 +109,7 @@ fn a_machine_on_which_all_is_well_has_twelve_checks_in_the_order_in_which_things
         assert_eq!((finding.verdict, &finding.advice), (Verdict::Ok, &None), "{finding:?}");
     }
     let text = in_words(&findings);
-    assert_eq!(text.lines().count(), 12, "{text}");
+    assert_eq!(text.lines().count(), 13, "{text}");
     assert!(text.starts_with("ok       service        the agent runs"), "{text}");
 }
 
@@ -241,4 +243,36 @@ fn what_the_collector_asked_for_is_said_and_a_refused_offer_warns() {
     assert_eq!(refused.verdict, Verdict::Warning);
     assert!(refused.advice.expect("advice").contains("[[remote_configuration]]"));
     assert_eq!(after("remote config", |facts| facts.running = None).verdict, Verdict::Skipped);
+}
+
+#[test]
+fn an_agent_that_is_newer_than_its_collector_is_told_with_what_to_do() {
+    let told = |agent: &str, collector: Option<(&str, u64)>| {
+        let mut facts = well();
+        let running = facts.running.as_mut().expect("runs");
+        running.version = agent.to_owned();
+        let collector = collector.map(|(version, protocol)| (version.to_owned(), protocol));
+        running.collector = collector.map(|(version, protocol)| CollectorFacts { version, protocol });
+        judge(&facts).into_iter().find(|finding| finding.check == "collector").expect("said")
+    };
+    for (agent, collector) in [("1.5.0", "1.4.9"), ("2.0.0", "1.9.0"), ("1.10.0", "1.9.0-rc.1")] {
+        let finding = told(agent, Some((collector, 1)));
+        assert_eq!(finding.verdict, Verdict::Warning, "{finding:?}");
+        assert!(finding.words.contains(agent) && finding.words.contains(collector), "{finding:?}");
+        assert!(finding.advice.expect("said").contains("update the collector"));
+    }
+    for (agent, collector) in
+        [("1.4.9", "1.4.0"), ("1.4.0", "1.4.9"), ("1.9.0", "1.10.0"), ("1.9.9", "2.0.0")]
+    {
+        assert_eq!(told(agent, Some((collector, 1))).verdict, Verdict::Ok, "{agent} at {collector}");
+    }
+    let silent = told("1.5.0", Some(("", 1)));
+    assert!(silent.verdict == Verdict::Skipped && silent.words.contains("does not say"), "{silent:?}");
+    assert_eq!(told("1.5.0", Some(("of today", 1))).verdict, Verdict::Skipped);
+    assert_eq!(told("1.5.0", None).verdict, Verdict::Skipped);
+    for (protocol, older) in [(2, "update the agent"), (0, "update the collector")] {
+        let finding = told("1.5.0", Some(("1.5.0", protocol)));
+        assert_eq!(finding.verdict, Verdict::Warning, "{finding:?}");
+        assert!(finding.advice.expect("said").contains(older));
+    }
 }

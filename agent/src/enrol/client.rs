@@ -101,12 +101,12 @@ pub enum EnrolError {
         code: Code,
         /// What it said.
         message: String,
-        /// What it means for the token.
+        /// What to do about it.
         hint: &'static str,
     },
     /// No answer.
-    #[error("the collector did not answer within {0:?}; the token may be used up by this")]
-    Silent(Duration),
+    #[error("the collector did not answer within {0:?}{1}")]
+    Silent(Duration, &'static str),
     /// What came is not for us.
     #[error("the collector's answer cannot be used: {0}; the certificate was not taken")]
     Answer(&'static str),
@@ -115,19 +115,29 @@ pub enum EnrolError {
     Store(#[from] StoreError),
 }
 
-/// A token's first use may have happened although its answer did not come.
-const TOKEN_HINT: &str = "; the token may be used up by this";
+/// The enrolment may have happened although its answer did not come.
+const LOST_HINT: &str =
+    "; the answer may be lost: ask again with the same token, which takes no other use of it";
 
-/// Enrols: makes a key, sends its request with `token`, and answers what is to be kept. Nothing is written.
+impl EnrolError {
+    /// Whether the collector may have issued a certificate that did not arrive, or could if it were asked again.
+    pub(super) fn is_answer_lost(&self) -> bool {
+        matches!(self, Self::Silent(..))
+            || matches!(self, Self::Status { code, .. } if !is_decided_before(*code))
+    }
+}
+
+/// Enrols: sends the request of a key with `token`, and answers what is to be kept. Nothing is written. Who asks again with
+/// the same key and token is answered again.
 pub async fn enrol(
     server: &ServerConfig,
     first_contact: &FirstContact,
     token: &Token,
     about: &About,
+    requested: Requested,
     now: WallTime,
 ) -> Result<Enrolment, EnrolError> {
     refuse_plaintext(server)?;
-    let requested = key::request()?;
     let (connection, ca_pem) = open(server, first_contact).await?;
     let mut request = tonic::Request::new(v1::EnrolRequest {
         agent_id: about.agent_id.as_bytes().to_vec(),
@@ -142,8 +152,8 @@ pub async fn enrol(
     let mut client = client(connection);
     let answered = tokio::time::timeout(ANSWER_TIMEOUT, client.enrol(request)).await;
     let issued = match answered {
-        Err(_) => return Err(EnrolError::Silent(ANSWER_TIMEOUT)),
-        Ok(Err(status)) => return Err(refusal(&status, EnrolError::TokenRefused, TOKEN_HINT)),
+        Err(_) => return Err(EnrolError::Silent(ANSWER_TIMEOUT, LOST_HINT)),
+        Ok(Err(status)) => return Err(refusal(&status, EnrolError::TokenRefused, LOST_HINT)),
         Ok(Ok(issued)) => issued.into_inner(),
     };
     let name = if about.name.is_empty() { about.host.clone() } else { about.name.clone() };
@@ -169,7 +179,7 @@ pub async fn renew(server: &ServerConfig, held: &Enrolment, now: WallTime) -> Re
     let request = v1::RenewRequest { csr_der: requested.csr_der.clone() };
     let mut client = client(connection);
     let issued = match tokio::time::timeout(ANSWER_TIMEOUT, client.renew(request)).await {
-        Err(_) => return Err(EnrolError::Silent(ANSWER_TIMEOUT)),
+        Err(_) => return Err(EnrolError::Silent(ANSWER_TIMEOUT, "")),
         Ok(Err(status)) => return Err(refusal(&status, EnrolError::CertificateRefused, "")),
         Ok(Ok(issued)) => issued.into_inner(),
     };
@@ -227,18 +237,18 @@ fn refusal(status: &Status, unauthenticated: EnrolError, hint: &'static str) -> 
         Code::Unauthenticated => unauthenticated,
         Code::Unimplemented => EnrolError::Unknown,
         code => {
-            // These are decided before a use of the token is taken.
-            let untouched = matches!(
-                code,
-                Code::InvalidArgument
-                    | Code::ResourceExhausted
-                    | Code::FailedPrecondition
-                    | Code::PermissionDenied
-            );
-            let hint = if untouched { "" } else { hint };
+            let hint = if is_decided_before(code) { "" } else { hint };
             EnrolError::Status { code, message: status.message().to_owned(), hint }
         }
     }
+}
+
+/// Whether it is decided before a use of the token is taken.
+fn is_decided_before(code: Code) -> bool {
+    matches!(
+        code,
+        Code::InvalidArgument | Code::ResourceExhausted | Code::FailedPrecondition | Code::PermissionDenied
+    )
 }
 
 /// Checks that the certificate is for our key and our id.

@@ -1,6 +1,8 @@
 //! Enrolling the agent of this state directory, beside a running one or before the first.
 //!
-//! Nothing is written before the collector has answered, but for the agent's identity when there is none yet.
+//! Before the collector is asked, the agent's identity (when there is none yet) and the key are made durable. Until there is
+//! an answer the same key is asked for, by this command and by the next one, so that a lost answer costs nothing: the
+//! collector takes no other use of the token for it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +15,7 @@ use super::client::{self, About, EnrolError, FirstContact};
 use super::renewal::in_words;
 use super::store::{Enrolment, Store, StoreError};
 use crate::config::AgentConfig;
+use crate::facts::IdentityPart;
 use crate::identity::{Identity, IdentityError};
 use crate::project::Machine;
 use crate::spool::{Spool, SpoolError};
@@ -20,6 +23,8 @@ use crate::spool::{Spool, SpoolError};
 /// How long another process may take to make the identity.
 const IDENTITY_TIMEOUT: Duration = Duration::from_secs(3);
 const IDENTITY_PAUSE: Duration = Duration::from_millis(20);
+/// Pauses before asking again for an answer that was lost.
+const ASK_AGAIN_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(5)];
 
 /// What is wished for.
 #[derive(Debug)]
@@ -32,6 +37,8 @@ pub struct Wish {
     pub name: String,
     /// Whether an enrolment that is there is replaced.
     pub force: bool,
+    /// Whether the key of an enrolment that was not answered is given up.
+    pub new_key: bool,
 }
 
 /// Why the agent is not enrolled.
@@ -77,8 +84,10 @@ pub async fn enrol_here(
 ) -> Result<Enrolment, CommandError> {
     let server = config.server.as_ref().ok_or(CommandError::NoServer)?;
     let store = Store::new(&config.spool.state_dir);
+    // What is damaged is replaced with `--force`.
+    let held = if wish.force { store.load().ok().flatten() } else { store.load()? };
     if !wish.force
-        && let Some(held) = store.load()?
+        && let Some(held) = held
     {
         return Err(CommandError::Already {
             server: held.record.server,
@@ -87,16 +96,41 @@ pub async fn enrol_here(
             until: in_words(held.certificate.not_after),
         });
     }
-    let machine = Machine::of_this_process();
-    let about = About {
-        agent_id: identity(config, clock).await?,
-        name: wish.name.clone(),
-        host: machine.host,
-        user: machine.user,
+    let about = about(identity(config, clock).await?, config, wish);
+    let asking = store.ask()?;
+    if wish.new_key {
+        asking.forget_key()?;
+    }
+    let mut pauses = ASK_AGAIN_PAUSES.into_iter();
+    let enrolment = loop {
+        let requested = asking.key(held.as_ref())?;
+        let contact = &wish.first_contact;
+        match client::enrol(server, contact, &wish.token, &about, requested, clock.wall()).await {
+            Ok(enrolment) => break enrolment,
+            Err(error) if error.is_answer_lost() => match pauses.next() {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return Err(error.into()),
+            },
+            Err(error) => return Err(error.into()),
+        }
     };
-    let enrolment = client::enrol(server, &wish.first_contact, &wish.token, &about, clock.wall()).await?;
     store.replace(&enrolment, None)?;
+    asking.forget_key()?;
     Ok(enrolment)
+}
+
+/// What the agent says of itself: as in its hello, less what the configuration in force withholds.
+fn about(agent_id: AgentId, config: &AgentConfig, wish: &Wish) -> About {
+    let Machine { user, host } = Machine::of_this_process();
+    let privacy = config.settings_at_rest().privacy;
+    let leaves =
+        |part, name: String| if privacy.withholds(part) { privacy.identity(part, &name) } else { name };
+    About {
+        agent_id,
+        name: wish.name.clone(),
+        host: leaves(IdentityPart::Host, host),
+        user: leaves(IdentityPart::User, user),
+    }
 }
 
 /// Who this agent is; a new one if it never ran.

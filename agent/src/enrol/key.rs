@@ -21,14 +21,22 @@ pub struct KeyError;
 
 /// Makes an ECDSA P-256 key and a request. The collector passes over what a request says of its subject, so it says nothing.
 pub fn request() -> Result<Requested, KeyError> {
-    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|_| KeyError)?;
+    request_of(&KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|_| KeyError)?)
+}
+
+/// A request for a key that was made before; `None` when the text is no key.
+pub(super) fn request_again(key_pem: &str) -> Option<Requested> {
+    KeyPair::from_pem(key_pem).ok().and_then(|key| request_of(&key).ok())
+}
+
+fn request_of(key: &KeyPair) -> Result<Requested, KeyError> {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
-    let csr = params.serialize_request(&key).map_err(|_| KeyError)?;
+    let csr = params.serialize_request(key).map_err(|_| KeyError)?;
     Ok(Requested {
         key_pem: key.serialize_pem().into(),
         csr_der: csr.der().to_vec(),
-        public_key_der: public_key_der(&key),
+        public_key_der: public_key_der(key),
     })
 }
 

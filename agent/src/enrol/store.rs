@@ -8,6 +8,8 @@
 //!     ca.pem                             what was trusted at the first contact, if not the public authorities
 //!     enrolment.json                     where, as whom, since when
 //! <state_dir>/enrolment.lock             one writer at a time: `enroll` beside a running agent that renews
+//! <state_dir>/enrolment.pending.pem      0600   the key that a certificate was asked for, until one has come
+//! <state_dir>/enrolment.asking.lock      one `enroll` at a time
 //! ```
 //!
 //! They change together: the new ones are written and synced in `enrolment.new/`, then the folders change names, then the old
@@ -19,9 +21,12 @@
 //! | between the two changes of name | the old ones, in `enrolment.old/` |
 //! | after | the new ones |
 //!
+//! The key of an enrolment is durable before the collector is asked, so that the same one is asked for again when the answer
+//! was lost, by whatever crash. It goes when its certificate is here.
+//!
 //! A reader that meets a writer reads again; a key that is not its certificate's is never handed out.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -33,12 +38,14 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use super::certificate::{Certificate, CertificateError};
-use super::key;
+use super::key::{self, KeyError, Requested};
 
 const LIVE: &str = "enrolment";
 const NEW: &str = "enrolment.new";
 const OLD: &str = "enrolment.old";
 const LOCK: &str = "enrolment.lock";
+const PENDING: &str = "enrolment.pending.pem";
+const ASKING: &str = "enrolment.asking.lock";
 
 const KEY: &str = "key.pem";
 const CERTIFICATE: &str = "certificate.pem";
@@ -109,6 +116,15 @@ pub enum StoreError {
         /// Its permission bits.
         mode: u32,
     },
+    /// The key could not be made.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// Another process asks for a certificate.
+    #[error("another `muster agent enroll` is under way in {}", path.display())]
+    Busy {
+        /// The state directory.
+        path: PathBuf,
+    },
     /// Something in it is not what it should be.
     #[error("{} is damaged: {what}; enrol again with `muster agent enroll --force`", path.display())]
     Damaged {
@@ -123,6 +139,13 @@ pub enum StoreError {
 #[derive(Debug, Clone)]
 pub struct Store {
     state_dir: PathBuf,
+}
+
+/// The right to ask for a certificate, until it is dropped: two at once would each take from the other what it got.
+#[derive(Debug)]
+pub struct Asking {
+    state_dir: PathBuf,
+    _lock: File,
 }
 
 impl Store {
@@ -153,10 +176,8 @@ impl Store {
     /// answers whether it was.
     pub fn replace(&self, new: &Enrolment, instead_of: Option<&str>) -> Result<bool, StoreError> {
         make_folder(&self.state_dir)?;
-        let lock_path = self.state_dir.join(LOCK);
-        let lock = File::options().create(true).append(true).open(&lock_path);
+        let (lock, lock_path) = self.lock_file(LOCK)?;
         // Released when the file is closed.
-        let lock = lock.map_err(io_error(&lock_path))?;
         lock.lock().map_err(io_error(&lock_path))?;
         if let Some(serial) = instead_of
             && self.load()?.is_none_or(|held| held.certificate.serial != serial)
@@ -166,6 +187,23 @@ impl Store {
         self.write_new(new)?;
         self.change_names()?;
         Ok(true)
+    }
+
+    /// Begins to ask for a certificate.
+    pub fn ask(&self) -> Result<Asking, StoreError> {
+        make_folder(&self.state_dir)?;
+        let (lock, path) = self.lock_file(ASKING)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Asking { state_dir: self.state_dir.clone(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(StoreError::Busy { path: self.state_dir.clone() }),
+            Err(TryLockError::Error(source)) => Err(StoreError::Io { path, source }),
+        }
+    }
+
+    fn lock_file(&self, name: &str) -> Result<(File, PathBuf), StoreError> {
+        let path = self.state_dir.join(name);
+        let file = File::options().create(true).append(true).open(&path).map_err(io_error(&path))?;
+        Ok((file, path))
     }
 
     fn read_once(&self) -> Result<Option<Enrolment>, StoreError> {
@@ -210,6 +248,44 @@ impl Store {
         }
         fs::rename(&new, &live).and_then(|()| sync()).map_err(io_error(&live))?;
         remove_folder(&old)
+    }
+}
+
+impl Asking {
+    /// The key to ask for a certificate for, durably kept: that of an answer that was lost, or else a new one. That of
+    /// `held`, the enrolment that is there, has its certificate.
+    pub fn key(&self, held: Option<&Enrolment>) -> Result<Requested, StoreError> {
+        let path = self.path();
+        if path.exists() {
+            let key_pem = SecretString::from(read(&path, |file| refuse_loose(file, &path))?);
+            // One that is no key has never been asked for: it is replaced.
+            let requested = key::request_again(key_pem.expose_secret());
+            let is_held = |requested: &Requested| {
+                held.is_some_and(|held| held.certificate.public_key_der == requested.public_key_der)
+            };
+            if let Some(requested) = requested.filter(|requested| !is_held(requested)) {
+                return Ok(requested);
+            }
+        }
+        let requested = key::request()?;
+        let key_pem = requested.key_pem.expose_secret().as_bytes();
+        atomic_file::replace(&path, key_pem, Access::Owner).map_err(io_error(&path))?;
+        Ok(requested)
+    }
+
+    /// Forgets the key: its certificate is here, or nobody wants it any more.
+    pub fn forget_key(&self) -> Result<(), StoreError> {
+        let path = self.path();
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(StoreError::Io { path, source: error })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.state_dir.join(PENDING)
     }
 }
 

@@ -5,4 +5,5 @@ mod fake;
 mod files;
 mod first_contact;
 mod renewing;
+mod repeated;
 mod schedule;

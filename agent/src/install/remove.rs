@@ -16,7 +16,7 @@ use super::{InstallError, Service};
 use crate::spool::{Spool, SpoolConfig};
 
 /// What the agent keeps in its folder, in the order in which it goes. Of others nothing is touched.
-const STATE: [&str; 10] = [
+const STATE: [&str; 13] = [
     "agent.sock",
     "tmp",
     "aggregate.snapshot",
@@ -25,6 +25,9 @@ const STATE: [&str; 10] = [
     "enrolment.new",
     "enrolment.old",
     "enrolment.lock",
+    "enrolment.pending.pem",
+    "enrolment.asking.lock",
+    "remote_configuration.pb",
     "identity.json",
     "spool",
 ];

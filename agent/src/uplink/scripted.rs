@@ -27,6 +27,8 @@ use tonic::{Request, Response, Status, Streaming};
 use tower::Service as _;
 
 pub(crate) const TEAM: &str = "payments";
+/// With what would disturb a terminal.
+pub(crate) const COLLECTOR_VERSION: &str = "1.4.2\u{1b}";
 
 type Outbox = mpsc::Sender<Result<v1::CollectorMessage, Status>>;
 
@@ -83,11 +85,15 @@ impl Scripted {
     /// Offers on the open stream, and waits for what the agent says to it.
     pub(crate) async fn offer(&self, offer: v1::ConfigurationOffer) -> v1::ConfigurationReport {
         let before = self.heard.lock().reports.len();
+        self.offer_only(offer).await;
+        self.report_after(before).await
+    }
+
+    /// Offers on the open stream.
+    pub(crate) async fn offer_only(&self, offer: v1::ConfigurationOffer) {
         let stream = self.heard.lock().stream.clone().expect("an open stream");
         let message = v1::CollectorMessage { kind: Some(Down::ConfigurationOffer(offer)) };
         stream.send(Ok(message)).await.expect("an open stream");
-        drop(stream);
-        self.report_after(before).await
     }
 
     /// The first report after `before` of them.
@@ -111,6 +117,17 @@ impl Scripted {
             heard.hellos.get(before).cloned()
         })
         .await
+    }
+
+    /// Says on the open stream something of a kind that is not there yet: when it is read, nothing of it is left.
+    pub(crate) async fn say_unknown(&self) {
+        let stream = self.heard.lock().stream.clone().expect("an open stream");
+        stream.send(Ok(v1::CollectorMessage { kind: None })).await.expect("an open stream");
+    }
+
+    /// How often an agent has come.
+    pub(crate) fn hellos(&self) -> usize {
+        self.heard.lock().hellos.len()
     }
 
     pub(crate) fn reports(&self) -> usize {
@@ -177,6 +194,7 @@ impl Scripted {
                     batches_in_flight_max: 4,
                     heartbeat_interval_ms: 15_000,
                     team: TEAM.to_owned(),
+                    collector_version: COLLECTOR_VERSION.to_owned(),
                     ..Default::default()
                 }))
             }

@@ -1,6 +1,5 @@
 //! One stream from hello to its end.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use muster::batch::SealedBatch;
@@ -15,11 +14,14 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::codec::CompressionEncoding;
 
+use super::asking::Asking;
 use super::channel::{ChannelError, Connection};
 use super::session::{self, Decision, NewEpochReason, Opening, Session};
-use super::{Backoff, End, SharedSpool, StreamError, Uplink, UplinkStatus, channel, hello, stopped};
+use super::{
+    Backoff, CollectorSaid, End, SharedSpool, StreamError, Uplink, UplinkStatus, channel, hello, stopped,
+};
 use crate::enrol::Situation;
-use crate::remote_configuration::{Issuer, RemoteConfiguration};
+use crate::remote_configuration::Issuer;
 use crate::spool::BatchReader;
 
 /// A collector answers a hello from memory; it may first probe another stream of the same agent for a few seconds.
@@ -59,8 +61,7 @@ pub(super) async fn run(
         s.last_error = None;
     });
     let issuer = Issuer { server: uplink.server.address.to_string(), team: welcome.team.clone() };
-    let report = uplink.configuration.welcomed(&issuer);
-    let asking = Asking { configuration: uplink.configuration.clone(), issuer, report };
+    let asking = Asking::new(uplink.configuration.clone(), issuer);
     let begun = begin(spool, &welcome, asking).await;
     let carrier = match begun {
         Ok(Begun::Carry(carrier)) => *carrier,
@@ -165,7 +166,12 @@ async fn open_on(connection: Connection, uplink: &Uplink) -> Result<Opened, Refu
         Ok::<_, tonic::Status>((inbound, message))
     });
     let (inbound, message) = answered.await.map_err(|_| StreamError::Silent(WELCOME_TIMEOUT))??;
-    match message.and_then(|m| m.kind) {
+    let message = message.and_then(|m| m.kind);
+    if let Some(Down::Welcome(welcome)) = &message {
+        let said = CollectorSaid::of(welcome);
+        uplink.status.send_modify(|s| s.collector = Some(said));
+    }
+    match message {
         Some(Down::Welcome(welcome)) if welcome.protocol_version == muster::limits::PROTOCOL_VERSION => {
             Ok(Opened { outbox, inbound, welcome, serial })
         }
@@ -257,15 +263,6 @@ struct Carrier {
     asking: Asking,
 }
 
-/// What the collector asks of the agent on this stream.
-struct Asking {
-    configuration: Arc<RemoteConfiguration>,
-    /// Who asks.
-    issuer: Issuer,
-    /// What was in force at the welcome, until it is said.
-    report: Option<v1::ConfigurationReport>,
-}
-
 enum Progress {
     Continue,
     End(End),
@@ -282,9 +279,6 @@ impl Carrier {
         shutdown: &mut watch::Receiver<bool>,
     ) -> Result<End, StreamError> {
         send(outbox, Up::Heartbeat(heartbeat(spool).await)).await?;
-        if let Some(report) = self.asking.report.take() {
-            send(outbox, Up::ConfigurationReport(report)).await?;
-        }
         let mut heartbeat_due = Instant::now() + self.heartbeat_every;
         loop {
             if self.leave_by.is_some_and(|by| self.session.in_flight() == 0 || Instant::now() >= by) {
@@ -311,6 +305,7 @@ impl Carrier {
                     }
                 }
                 _ = self.subscription.changed(), if drained => {}
+                report = self.asking.report() => send(outbox, Up::ConfigurationReport(report)).await?,
                 () = credential.replaced(), if !leaving => self.leave_by = Some(Instant::now() + LEAVE_TIMEOUT),
                 () = sleep_until(wake_at.unwrap_or(heartbeat_due)) => {
                     let now = Instant::now();
@@ -394,10 +389,7 @@ impl Carrier {
                 Ok(Progress::Continue)
             }
             Some(Down::ConfigurationOffer(offer)) => {
-                let Asking { configuration, issuer, .. } = &self.asking;
-                if let Some(report) = configuration.take(&offer, issuer) {
-                    send(outbox, Up::ConfigurationReport(report)).await?;
-                }
+                self.asking.offered(offer);
                 Ok(Progress::Continue)
             }
             // A second welcome or a kind from a newer collector changes nothing.

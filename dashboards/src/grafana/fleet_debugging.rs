@@ -191,11 +191,15 @@ fn refused() -> Panel {
         "Refused",
         Unit::Number,
         "Connections and credentials refused in the 5 minutes before each point, by reason. 1 under paused: nothing is \
-         accepted for want of descriptors.",
+         accepted for want of descriptors. Agents under configuration: they refuse the one that they are offered.",
     )
     .query("connection: {{reason}}", "sum by (reason) (increase(muster_server_connections_refused_total[5m])) > 0")
     .query("credential: {{reason}}", "sum by (reason) (increase(muster_server_credentials_refused_total[5m])) > 0")
     .query("paused: {{door}}", "max by (door) (muster_server_accept_paused) > 0")
+    .query(
+        "configuration: {{state}}",
+        "sum by (state) (muster_server_agent_configurations{state=\"rejected\"}) > 0",
+    )
     .empty_by_nature(SOUND)
     .size(8, 8)
 }

@@ -89,6 +89,19 @@ fn a_file_says_what_it_is_and_how_it_is_sorted() {
 }
 
 #[test]
+fn a_file_of_pieces_is_as_one_of_the_whole() {
+    let rows = rows(2, 1, 1, 3000).remove(&DataSet::Samples).unwrap();
+    let times = 2 * PIECE_ROWS / rows.num_rows() + 1;
+    let rows = concat_batches(&rows.schema(), std::iter::repeat_n(&rows, times)).unwrap();
+    assert_eq!(pieces(&rows).count(), 3);
+    let whole = encode(DataSet::Samples, [rows.clone()], RANGE).unwrap();
+    let in_pieces = encode(DataSet::Samples, pieces(&rows), RANGE).unwrap();
+    println!("{} bytes, in pieces {}", whole.len(), in_pieces.len());
+    assert_eq!(all(read(DataSet::Samples, in_pieces.clone()).unwrap()), rows);
+    assert!(in_pieces.len() * 100 <= whole.len() * 101, "{} bytes, whole {}", in_pieces.len(), whole.len());
+}
+
+#[test]
 fn a_long_file_is_in_row_groups_that_a_reader_can_skip() {
     let rows = rows(2, 1, 1, 3000).remove(&DataSet::Samples).unwrap();
     let times = ROW_GROUP_ROWS_MAX / rows.num_rows() + 1;

@@ -50,15 +50,20 @@ pub(super) enum GatherError {
     /// A record made its reader panic: begin again, and pass over it.
     #[error("journal record {0} made its reader panic")]
     Panicked(Position),
+    /// The collector stops.
+    #[error("the collector stops")]
+    Stopped,
 }
 
-/// Reads on after `after`, up to the end, a bound, or exactly to `planned`. Passes over the records in `poisonous`.
+/// Reads on after `after`, up to the end, a bound, or exactly to `planned`. Passes over the records in `poisonous`. Looks
+/// at each record whether it is to stop.
 pub(super) fn gather(
     items: impl Iterator<Item = Result<StreamItem, ReadError>>,
     after: Position,
     planned: Option<JournalRange>,
     bounds: &RangeBounds,
     poisonous: &BTreeSet<Position>,
+    is_stopped: impl Fn() -> bool,
 ) -> Result<Option<Gathered>, GatherError> {
     let mut gathered = Gathered {
         range: JournalRange { after, to: after },
@@ -70,6 +75,9 @@ pub(super) fn gather(
     };
     let mut journal_bytes = 0;
     for item in items {
+        if is_stopped() {
+            return Err(GatherError::Stopped);
+        }
         let item = item?;
         let (position, appended, bytes) = told(&item);
         // What is missing may reach past the plan; the plan holds.
@@ -170,7 +178,8 @@ mod tests {
         after: u64,
         planned: Option<JournalRange>,
     ) -> Option<Gathered> {
-        gather(items.into_iter(), Position(after), planned, &BOUNDS, &BTreeSet::new()).expect("it reads")
+        gather(items.into_iter(), Position(after), planned, &BOUNDS, &BTreeSet::new(), || false)
+            .expect("it reads")
     }
 
     #[test]
@@ -196,8 +205,9 @@ mod tests {
     fn a_record_that_is_known_to_be_poisonous_is_passed_over_and_counted() {
         let poisonous = BTreeSet::from([Position(6)]);
         let items = (5..=7).map(other);
-        let gathered =
-            gather(items, Position(4), None, &BOUNDS, &poisonous).expect("it reads").expect("a range");
+        let gathered = gather(items, Position(4), None, &BOUNDS, &poisonous, || false)
+            .expect("it reads")
+            .expect("a range");
         assert_eq!((gathered.range, gathered.passed_over), (range(4, 7), 1));
     }
 }

@@ -207,6 +207,7 @@ impl Thread {
             clock: self.clock.clone(),
             figures: self.archive.figures.clone(),
             bounds: RANGE_BOUNDS,
+            stop: self.stop.clone(),
         };
         writer.check()?;
         Ok(Some(writer))
@@ -215,7 +216,7 @@ impl Thread {
     /// False if trying on cannot help.
     fn flush(&mut self, writer: &Writer) -> bool {
         match self.unless_stopped(writer.flush()) {
-            None => true,
+            None | Some(Err(WriteError::Stopped)) => true,
             Some(Ok(flushed)) => {
                 self.solved();
                 self.pace.flushed(flushed == Some(true));

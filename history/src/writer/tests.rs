@@ -20,6 +20,7 @@ const NOW: WallTime = WallTime(1_795_000_000_000_000);
 struct Bench {
     folder: tempfile::TempDir,
     clock: ManualClock,
+    stop: watch::Sender<bool>,
 }
 
 struct Open {
@@ -29,7 +30,11 @@ struct Open {
 
 impl Bench {
     fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), clock: ManualClock::at(NOW) }
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            clock: ManualClock::at(NOW),
+            stop: watch::Sender::new(false),
+        }
     }
 
     fn path(&self, name: &str) -> std::path::PathBuf {
@@ -60,6 +65,7 @@ impl Bench {
             clock,
             figures: Arc::default(),
             bounds,
+            stop: self.stop.subscribe(),
         };
         Open { log, writer }
     }
@@ -141,6 +147,21 @@ async fn a_full_range_ends_and_says_that_there_is_more() {
     assert_eq!(open.rows(), 10);
     assert_eq!(open.writer.flush().await.unwrap(), Some(false));
     assert_eq!((open.rows(), open.files()), (20, 2));
+}
+
+#[tokio::test]
+async fn a_flush_that_is_told_to_stop_commits_nothing_and_the_next_life_commits_it_all() {
+    let bench = Bench::new();
+    let open = bench.open().await;
+    open.append(5);
+    bench.stop.send_replace(true);
+    assert!(matches!(open.writer.flush().await, Err(WriteError::Stopped)));
+    assert_eq!((open.rows(), open.files()), (0, 0));
+    drop(open);
+    bench.stop.send_replace(false);
+    let open = bench.open().await;
+    open.writer.flush().await.unwrap();
+    assert_eq!((open.rows(), open.files()), (5, 1));
 }
 
 #[tokio::test]

@@ -39,6 +39,31 @@ fn an_invalid_configuration_touches_no_byte() {
 }
 
 #[test]
+fn a_log_with_proof_that_all_of_it_is_durable_is_opened_without_a_sync() {
+    let fs = closed_log(3);
+    let syncs = fs.syncs();
+    let (journal, recovery) = open(&fs);
+    assert_eq!(fs.syncs(), syncs);
+    assert_eq!(recovery.last, Position(3));
+    assert_eq!(read(&journal, 0).positions, [1, 2, 3]);
+}
+
+#[test]
+fn without_the_proof_the_last_group_is_synced_again_before_it_counts() {
+    let fs = closed_log(3);
+    let path = segment_files(&fs).pop().unwrap();
+    let mut bytes = fs.contents()[&path].clone();
+    let seal = bytes.len() - bytes.iter().rev().take_while(|byte| **byte == 0).count();
+    // Into the seal's checksum: it proves nothing any more.
+    bytes[seal - 1] ^= 1;
+    fs.put(&path, bytes);
+    let syncs = fs.syncs();
+    let (journal, _) = open(&fs);
+    assert!(fs.syncs() > syncs);
+    assert_eq!(read(&journal, 0).positions, [1, 2, 3]);
+}
+
+#[test]
 fn a_newer_version_is_refused_and_nothing_is_changed() {
     let newer = |bytes: &mut [u8]| {
         for copy in [0, 512] {

@@ -281,7 +281,8 @@ impl Fact<'_> {
     #[cold]
     fn new_series(&mut self, labels: &[Label]) -> Option<Slot> {
         let per_family_max = self.store.config.series_per_family_max;
-        if let Some(full) = self.store.origins.full(self.team, self.family, per_family_max) {
+        let who = self.known_agent();
+        if let Some(full) = self.store.origins.full(self.team, who, self.family, per_family_max) {
             self.overflowed(full);
             return match self.family.family().kind {
                 MetricKind::Gauge(_) => None,
@@ -293,7 +294,7 @@ impl Fact<'_> {
         for (id, label) in key.labels.iter_mut().zip(labels) {
             *id = self.intern_text(*label);
         }
-        Some(self.store.series_or_insert(self.family, self.team, key, self.time_us, self.now))
+        Some(self.store.series_or_insert(self.family, key, self.time_us, self.now))
     }
 
     fn overflow_series(&mut self) -> Slot {
@@ -303,7 +304,7 @@ impl Fact<'_> {
         let mut labels = [TextId::EMPTY; LABELS_MAX];
         labels[..self.family.family().labels.len()].fill(TextId(word::OVERFLOW.0));
         let key = SeriesKey { origin, labels };
-        store.series_or_insert(self.family, self.team, key, self.time_us, self.now)
+        store.series_or_insert(self.family, key, self.time_us, self.now)
     }
 
     /// Counts a fact without a series of its own. Its own family is outside the bounds: it has one series a family
@@ -317,7 +318,7 @@ impl Fact<'_> {
         let reason = store.texts.intern(full.reason());
         let key = SeriesKey { origin, labels: [family, reason, TextId::EMPTY] };
         let own = store.own.series_overflow;
-        let slot = store.series_or_insert(own, self.team, key, self.time_us, self.now);
+        let slot = store.series_or_insert(own, key, self.time_us, self.now);
         store.tables[own.index()].get_mut(slot).add(weight, self.now);
     }
 
@@ -353,6 +354,12 @@ impl Fact<'_> {
     }
 
     /// The key of the source's origin if all its texts are known.
+    /// User and host; `None` if one of them is new, and so whoever it is.
+    fn known_agent(&mut self) -> Option<[TextId; 2]> {
+        let source = self.batch.sources[self.source];
+        Some([self.known_text(Label::Text(source.user))?, self.known_text(Label::Text(source.host))?])
+    }
+
     fn known_origin_key(&mut self) -> Option<OriginKey> {
         let source = self.batch.sources[self.source];
         let user = self.known_text(Label::Text(source.user))?;
@@ -415,14 +422,7 @@ impl Series {
 }
 
 impl Store {
-    fn series_or_insert(
-        &mut self,
-        family: FamilyId,
-        team: TeamId,
-        key: SeriesKey,
-        created_us: u64,
-        now: u32,
-    ) -> Slot {
+    fn series_or_insert(&mut self, family: FamilyId, key: SeriesKey, created_us: u64, now: u32) -> Slot {
         if let Some(slot) = self.tables[family.index()].find(&key) {
             return slot;
         }
@@ -430,6 +430,6 @@ impl Store {
             MetricKind::Gauge(_) => f64::NAN.to_bits(),
             MetricKind::Counter(_) | MetricKind::Histogram(_) => 0,
         };
-        self.insert(family, team, Series { key, value, created_us, touched_at: now, owner: NOBODY })
+        self.insert(family, Series { key, value, created_us, touched_at: now, owner: NOBODY })
     }
 }

@@ -1,6 +1,7 @@
 //! Where series come from: teams, and the scope labels (team, user, host, project) that a source's series share.
 
 use std::cmp::Ordering;
+use std::collections::hash_map::Entry;
 
 use rustc_hash::FxHashMap;
 
@@ -15,6 +16,8 @@ pub(super) type TeamId = u32;
 
 /// Team, user, host, project.
 pub(super) type OriginKey = [TextId; 4];
+/// Team, user, host: who watches, as the labels of a page tell agents apart.
+type AgentKey = [TextId; 3];
 
 const PROJECT: usize = 3;
 
@@ -48,6 +51,8 @@ pub(super) struct Team {
 pub(super) enum Full {
     /// The team's series of the family.
     Family,
+    /// The agent's series in all.
+    Agent,
     /// The team's series in all.
     Team,
     /// Sources that own gauges.
@@ -59,6 +64,7 @@ impl Full {
     pub(super) fn reason(self) -> &'static str {
         match self {
             Self::Family => "series_per_family_max",
+            Self::Agent => "agent_series_max",
             Self::Team => "team_series_max",
             Self::Sources => "sources_max",
         }
@@ -73,11 +79,16 @@ pub(super) struct Origins {
     index: FxHashMap<OriginKey, OriginId>,
     teams: Vec<Team>,
     team_index: FxHashMap<TextId, TeamId>,
+    /// Series of each agent that has some.
+    agent_series: FxHashMap<AgentKey, usize>,
+    agent_series_max: usize,
 }
 
 impl Origins {
-    pub(super) fn new(scope: LabelScope) -> Self {
+    pub(super) fn new(scope: LabelScope, agent_series_max: usize) -> Self {
         Self {
+            agent_series: FxHashMap::default(),
+            agent_series_max,
             scope,
             slots: Vec::new(),
             free: Vec::new(),
@@ -110,26 +121,47 @@ impl Origins {
         &self.teams
     }
 
-    /// Notes that the team has one more series.
-    pub(super) fn count_series(&mut self, team: TeamId, family: FamilyId) {
+    /// Notes that there is one more series of this origin.
+    pub(super) fn count_series(&mut self, origin: OriginId, family: FamilyId) {
+        let Origin { team, key, .. } = *self.get(origin);
         let team = &mut self.teams[team as usize];
         team.series[family.index()] += 1;
         team.series_in_all += 1;
+        if let Some(agent) = agent_of(&key) {
+            *self.agent_series.entry(agent).or_default() += 1;
+        }
     }
 
     /// Notes that a series of this origin has gone.
     pub(super) fn discount_series(&mut self, origin: OriginId, family: FamilyId) {
-        let team = self.get(origin).team;
+        let Origin { team, key, .. } = *self.get(origin);
         let team = &mut self.teams[team as usize];
         team.series[family.index()] -= 1;
         team.series_in_all -= 1;
+        if let Some(agent) = agent_of(&key)
+            && let Entry::Occupied(mut series) = self.agent_series.entry(agent)
+        {
+            *series.get_mut() -= 1;
+            if *series.get() == 0 {
+                series.remove();
+            }
+        }
     }
 
-    /// Which bound the team's next series of the family would break, if any.
-    pub(super) fn full(&self, team: TeamId, family: FamilyId, per_family_max: usize) -> Option<Full> {
+    /// Which bound the next series of the family would break, if any. `who`: user and host, unless they are new.
+    pub(super) fn full(
+        &self,
+        team: TeamId,
+        who: Option<[TextId; 2]>,
+        family: FamilyId,
+        per_family_max: usize,
+    ) -> Option<Full> {
         let team = &self.teams[team as usize];
+        let of_agent = who.and_then(|[user, host]| self.agent_series.get(&[team.name, user, host]));
         if team.series[family.index()] as usize >= per_family_max {
             Some(Full::Family)
+        } else if of_agent.is_some_and(|series| *series >= self.agent_series_max) {
+            Some(Full::Agent)
         } else if team.series_in_all >= team.series_max {
             Some(Full::Team)
         } else {
@@ -254,6 +286,12 @@ impl Origins {
             LabelScope::Agent => format!("project=\"{project}\"").into(),
         }
     }
+}
+
+/// `None` where neither user nor host is told: that is nobody in particular.
+fn agent_of(&[team, user, host, _]: &OriginKey) -> Option<AgentKey> {
+    let is_nobody = user == TextId::EMPTY && host == TextId::EMPTY;
+    (!is_nobody).then_some([team, user, host])
 }
 
 impl Origin {

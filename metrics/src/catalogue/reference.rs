@@ -64,9 +64,9 @@ The figures of the service itself (`muster_server_*`, `muster_destination_*`, `m
   when its agent has not been heard for 5 minutes; counters and histograms stay for 24 hours after their source was last there.
 - Counters never fall while the collector lives and go on where they were after a restart. OpenMetrics pages give the
   time of a series' first event as `_created`.
-- A team has a bounded number of series in each family and in all. Past either, facts go to one series of the family
+- A team has a bounded number of series in each family and in all, and so has an agent. Past a bound, facts go to one series of the family
   whose labels are all `__overflow__` (gauges are left out), and `muster_series_overflow_total` counts them; its
-  `reason` is the bound, `series_per_family_max` or `team_series_max`.
+  `reason` is the bound, `series_per_family_max`, `team_series_max` or `agent_series_max`.
 - When a source is sampled, counters and histograms are scaled to what was not sent; `muster_sample_rate` and
   `muster_events_extrapolated_total` say so.
 - In label values a line feed, quote and backslash are escaped, other control characters become U+FFFD, and values longer

@@ -333,6 +333,8 @@ impl Fold<'_> {
         let family = family.and_then(|id| self.team.families.get(id));
         if family.map_or(0, |family| family.series.len()) >= self.config.series_per_family_max {
             Some(Dropped::SeriesMax)
+        } else if self.team.agent_series(&self.target) >= self.config.agent_series_max {
+            Some(Dropped::AgentSeriesMax)
         } else if self.team.series >= self.series_max {
             Some(Dropped::TeamSeriesMax)
         } else {
@@ -348,10 +350,11 @@ impl Fold<'_> {
         told: Told,
         id: StreamId,
     ) -> Result<(), Dropped> {
-        self.refuse_overflow(head, point)?;
+        let labels = self.labels(head, point)?;
+        self.refuse_overflow(head, &labels)?;
         // Before the series is found: a stream that goes may take its series with it.
         expiry::make_room(self.config, self.team);
-        let (family_id, series_id, is_new) = self.series(head, point)?;
+        let (family_id, series_id, is_new) = self.series(head, point, labels)?;
         let series = self.team.series_mut(family_id, series_id).ok_or(Dropped::SeriesMax)?;
         series.touched_at = self.when.now;
         series.streams += 1;
@@ -374,21 +377,24 @@ impl Fold<'_> {
     }
 
     /// When there is no room for streams, none that would go to an overflow series takes that of one with a series of its own.
-    fn refuse_overflow(&mut self, head: &MetricHead<'_>, point: &PointHead<'_>) -> Result<(), Dropped> {
+    fn refuse_overflow(&self, head: &MetricHead<'_>, labels: &str) -> Result<(), Dropped> {
         if self.team.streams.len() < self.config.streams_per_team_max {
             return Ok(());
         }
-        let labels = self.labels(head, point)?;
         let known = self.team.family(&head.name.name, head.kind)?;
         match self.full(known) {
-            Some(reason) if self.find(known, &labels).is_none() => Err(reason),
+            Some(reason) if self.find(known, labels).is_none() => Err(reason),
             _ => Ok(()),
         }
     }
 
-    /// The series of a point, made if need be. Whether it was.
-    fn series(&mut self, head: &MetricHead<'_>, point: &PointHead<'_>) -> Result<(u32, u32, bool), Dropped> {
-        let labels = self.labels(head, point)?;
+    /// The series of a point with these labels, made if need be. Whether it was.
+    fn series(
+        &mut self,
+        head: &MetricHead<'_>,
+        point: &PointHead<'_>,
+        labels: Arc<str>,
+    ) -> Result<(u32, u32, bool), Dropped> {
         let known = self.team.family(&head.name.name, head.kind)?;
         if let Some(found) = self.find(known, &labels) {
             return Ok(found);

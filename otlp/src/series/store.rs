@@ -50,11 +50,13 @@ pub enum Dropped {
     Malformed,
     /// Its team has as many series as it may have. Counters and histograms are in the overflow series.
     TeamSeriesMax,
+    /// Its agent has as many series as it may have. Counters and histograms are in the team's overflow series.
+    AgentSeriesMax,
 }
 
 impl Dropped {
     /// All reasons.
-    pub const ALL: [Dropped; 13] = [
+    pub const ALL: [Dropped; 14] = [
         Dropped::OwnName,
         Dropped::TypeConflict,
         Dropped::InvalidName,
@@ -68,6 +70,7 @@ impl Dropped {
         Dropped::Negative,
         Dropped::Malformed,
         Dropped::TeamSeriesMax,
+        Dropped::AgentSeriesMax,
     ];
 
     /// As it stands on the page.
@@ -86,6 +89,7 @@ impl Dropped {
             Dropped::Negative => "negative",
             Dropped::Malformed => "malformed",
             Dropped::TeamSeriesMax => "team_series_max",
+            Dropped::AgentSeriesMax => "agent_series_max",
         }
     }
 }
@@ -110,10 +114,12 @@ pub(super) struct TeamStore {
     pub(super) streams: HashMap<StreamId, Stream>,
     /// Series of all families.
     pub(super) series: usize,
+    /// Of these, those of each agent that has some, by [`Target::agent`].
+    agent_series: HashMap<String, usize>,
     /// Log records, data points, spans that came.
     pub(super) items: [u64; 3],
     /// Data points by [`Dropped::ALL`].
-    pub(super) dropped: [u64; 13],
+    pub(super) dropped: [u64; 14],
     warned: HashSet<String>,
 }
 
@@ -220,11 +226,36 @@ impl Series {
 }
 
 impl Target {
+    /// User and host, as the labels have them; empty if neither is told.
+    fn agent(&self) -> &str {
+        let after = |at: usize| self.labels.get(at..).unwrap_or_default();
+        let start = pair_len(&self.labels) + 1;
+        let mut end = start;
+        for key in ["user=", "host="] {
+            if after(end).starts_with(key) {
+                end += pair_len(after(end)) + 1;
+            }
+        }
+        // Without the comma behind it.
+        self.labels.get(start..end - 1).unwrap_or_default()
+    }
+
     /// That of a team's overflow series.
     pub(super) fn overflow(team: &str) -> Self {
         let labels = format!("team=\"{team}\"{OVERFLOW_LABELS}");
         Self { labels, project: OVERFLOW.to_owned(), info: String::new(), series: 0 }
     }
+}
+
+/// Length of the first `key="value"`: up to its second quote that is not escaped.
+fn pair_len(labels: &str) -> usize {
+    let (mut is_escaped, mut quotes) = (false, 0);
+    let end = labels.bytes().position(|byte| {
+        quotes += usize::from(byte == b'"' && !is_escaped);
+        is_escaped = byte == b'\\' && !is_escaped;
+        quotes == 2
+    });
+    end.map_or(labels.len(), |quote| quote + 1)
 }
 
 impl Family {
@@ -315,6 +346,11 @@ impl TeamStore {
         let labels = series.labels.clone();
         if let Some(target) = self.targets.get_mut(series.target) {
             target.series += 1;
+            let agent = target.agent();
+            match self.agent_series.get_mut(agent) {
+                Some(series) => *series += 1,
+                None => drop(self.agent_series.insert(agent.to_owned(), 1)),
+            }
         }
         let family = self.families.get_mut(family)?;
         let id = family.series.insert(series);
@@ -331,11 +367,23 @@ impl TeamStore {
         self.series -= 1;
         let Some(target) = self.targets.get_mut(series.target) else { return };
         target.series -= 1;
+        if let Some(series) = self.agent_series.get_mut(target.agent()) {
+            *series -= 1;
+            if *series == 0 {
+                self.agent_series.remove(target.agent());
+            }
+        }
         if target.series == 0
             && let Some(target) = self.targets.remove(series.target)
         {
             self.target_of.remove(&target.labels);
         }
+    }
+
+    /// Series of who sends for this target. What tells neither user nor host is nobody's in particular: 0.
+    pub(super) fn agent_series(&self, target: &Target) -> usize {
+        let agent = target.agent();
+        if agent.is_empty() { 0 } else { self.agent_series.get(agent).copied().unwrap_or(0) }
     }
 
     pub(super) fn series_mut(&mut self, family: u32, series: u32) -> Option<&mut Series> {

@@ -14,6 +14,9 @@ fn record(n: u8) -> AgentRecord {
         serial: "01".to_owned(),
         sha256: String::new(),
         not_after_us: 10,
+        key_sha256: String::new(),
+        seen: false,
+        answer_due: None,
         previous: None,
         renewed_us: None,
         revoked_us: None,
@@ -65,19 +68,74 @@ fn the_newest_certificate_and_the_one_before_are_good_and_no_other() {
     };
     // As an older collector kept it: by the serial number alone.
     assert_eq!(standing(&record, "01", 5), Standing::Newest);
-    record.renewed(Standing::Newest, &issued("02"), WallTime(5));
+    record.renewed(Standing::Newest, &issued("02"), "key 02", WallTime(5));
     assert_eq!(standing(&record, "02", 5), Standing::Newest);
     assert_eq!(standing(&record, "01", 5), Standing::Previous);
     assert_eq!(standing(&record, "01", 10), Standing::Other, "it has ended, whatever it says of itself");
     // The answer was lost, and the agent asks again.
-    record.renewed(Standing::Previous, &issued("03"), WallTime(6));
+    record.renewed(Standing::Previous, &issued("03"), "key 03", WallTime(6));
     let all = ["01", "02", "03"].map(|serial| standing(&record, serial, 6));
     assert_eq!(all, [Standing::Previous, Standing::Other, Standing::Newest]);
-    record.renewed(Standing::Newest, &issued("04"), WallTime(7));
+    record.renewed(Standing::Newest, &issued("04"), "key 04", WallTime(7));
     let all = ["01", "03", "04"].map(|serial| standing(&record, serial, 7));
     assert_eq!(all, [Standing::Other, Standing::Previous, Standing::Newest]);
     let forged = shown("04", "sha of another with that number");
     assert_eq!(record.standing(&forged, WallTime(7)), Standing::Other);
+}
+
+#[test]
+fn until_the_newest_certificate_was_seen_the_one_before_stays_good_whatever_is_issued() {
+    let mut record = record(1);
+    let now = WallTime(5);
+    let standing = |record: &AgentRecord, serial: &str| {
+        record.standing(&shown(serial, &format!("sha of {serial}")), now)
+    };
+    // An older collector kept no word of it: the newest is taken for seen.
+    record.enrolled(&issued("02"), "key 02", now);
+    let token = record.token_id.clone();
+    assert!(record.is_answer_due(&token, "key 02") && !record.is_answer_due(&token, "key 03"));
+    assert!(record.speaks_by_certificate(now), "with the one before");
+    for serial in ["03", "04"] {
+        record.enrolled(&issued(serial), &format!("key {serial}"), now);
+        let both = [standing(&record, "01"), standing(&record, serial)];
+        assert_eq!(both, [Standing::Previous, Standing::Newest]);
+    }
+    assert_eq!(standing(&record, "02"), Standing::Other);
+    // A renewal in between takes nothing from an enrolment that was paid for.
+    record.renewed(Standing::Previous, &issued("05"), "key 05", now);
+    assert!(record.note_seen() && !record.note_seen(), "news once");
+    assert!(record.is_answer_due(&token, "key 04"));
+    record.enrolled(&issued("06"), "key 04", now);
+    let all = ["01", "05", "06"].map(|serial| standing(&record, serial));
+    assert_eq!(all, [Standing::Other, Standing::Previous, Standing::Newest]);
+    assert!(record.note_seen() && !record.is_answer_due(&token, "key 04"), "it has arrived");
+}
+
+#[test]
+fn an_agent_speaks_by_its_certificate_alone_from_when_the_first_is_seen_to_when_the_last_ends() {
+    let mut record = AgentRecord { not_after_us: 0, ..record(1) };
+    record.enrolled(&issued("02"), "key 02", WallTime(5));
+    assert!(!record.speaks_by_certificate(WallTime(5)), "the answer may be lost");
+    record.note_seen();
+    assert!(record.speaks_by_certificate(WallTime(99)) && !record.speaks_by_certificate(WallTime(100)));
+    let later = Issued { not_after: WallTime(200), ..issued("03") };
+    record.enrolled(&later, "key 03", WallTime(100));
+    assert!(!record.speaks_by_certificate(WallTime(100)), "it had ended, and the new one may not have come");
+}
+
+#[test]
+fn what_was_seen_is_written_down_for_the_newest_alone() {
+    let dir = tempfile::tempdir().expect("folder");
+    let mut file = AgentFile::edit(dir.path()).expect("free");
+    for n in [1, 2] {
+        file.enrolled(AgentRecord { sha256: format!("sha {n}"), ..record(n) }).expect("kept");
+    }
+    // The first was seen with the one before as well.
+    let seen = [(1, "sha 1"), (1, "of long ago"), (2, "of long ago")];
+    let seen = seen.map(|(n, sha256)| (record(n).name(), sha256.to_owned()));
+    file.note_seen(&seen).expect("kept");
+    let listed = AgentFile::list(dir.path()).expect("valid");
+    assert_eq!(listed.iter().map(|record| record.seen).collect::<Vec<_>>(), [true, false]);
 }
 
 #[test]

@@ -29,6 +29,8 @@ const TICK: Duration = Duration::from_secs(10);
 const READ_RETRY: Duration = Duration::from_secs(1);
 /// Records between looks at the clock and the stop.
 const RECORDS_A_ROUND: usize = 256;
+/// Longest reading on when the collector stops. The next start replays the rest.
+const FINISH_MAX: Duration = Duration::from_secs(1);
 
 pub(super) struct Reader {
     settings: Settings,
@@ -42,6 +44,8 @@ pub(super) struct Reader {
     saved_at: Monotonic,
     bytes_since_saved: u64,
     ticked_at: Monotonic,
+    /// When it saw that the collector stops.
+    stopped_at: Option<Monotonic>,
 }
 
 /// Why a record, or a payload in it, has no effect.
@@ -85,6 +89,7 @@ impl Reader {
             saved_at: now,
             bytes_since_saved: 0,
             ticked_at: now,
+            stopped_at: None,
         }
     }
 
@@ -94,6 +99,7 @@ impl Reader {
             let round = self.round(items.as_mut());
             self.keep_time();
             match round {
+                Round::More if self.has_finished_enough() => break,
                 Round::More => {}
                 Round::End if *self.stop.borrow() => break,
                 Round::End => {
@@ -214,6 +220,16 @@ impl Reader {
     /// The time of the append, not of the reading: a replay folds to the same series.
     fn applied(&self, wall: WallTime) -> Applied {
         Applied { wall, monotonic: self.source.clock.monotonic() }
+    }
+
+    /// Whether the collector stops and has waited for this long enough.
+    fn has_finished_enough(&mut self) -> bool {
+        if !*self.stop.borrow() {
+            return false;
+        }
+        let now = self.source.clock.monotonic();
+        let stopped_at = *self.stopped_at.get_or_insert(now);
+        now.0.saturating_sub(stopped_at.0) >= FINISH_MAX
     }
 
     /// Who was heard, and what is due by the clock: expiry, a snapshot.

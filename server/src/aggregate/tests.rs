@@ -4,7 +4,7 @@ use journal::stream::{JournalStreamLog, Sealed};
 use journal::{Config, Journal};
 use metrics::{Format, PageRequest};
 use muster::batch::{BatchBuilder, SourceIdentity};
-use muster::clock::{SystemClock, WallTime};
+use muster::clock::{Monotonic, SystemClock, WallTime};
 use muster::ids::{Epoch, Seq, StreamKey};
 use muster::v1;
 use muster::v1::event::Kind;
@@ -22,7 +22,10 @@ struct Bench {
 }
 
 fn open(dir: &Path) -> Bench {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    open_at(dir, Arc::new(SystemClock::new()))
+}
+
+fn open_at(dir: &Path, clock: Arc<dyn Clock>) -> Bench {
     let config = Config { preallocate_bytes: 0, reserve_bytes: 0, ..Config::new(dir.join("journal")) };
     let (journal, _) = Journal::open(config, Arc::new(journal::fs::RealFs), clock.clone()).expect("opens");
     let journal = Arc::new(journal);
@@ -41,6 +44,7 @@ fn open(dir: &Path) -> Bench {
         snapshot_interval: Duration::from_secs(3_600),
         series_per_family_max: 1_000,
         team_series_max: TeamSeriesMax::default(),
+        agent_series_max: 1_000,
     };
     let folding =
         Folding::start(settings, source, Arc::new(Fleet::new()), journal.durable()).expect("starts");
@@ -119,6 +123,40 @@ async fn a_restart_replays_only_the_tail_and_counters_go_on() {
     assert_eq!(runs_on_page(&view).as_deref(), Some("30"));
     assert_eq!(figures.events_aggregated.value(), 10, "the first two batches came from the snapshot");
     assert!(view.is_caught_up());
+}
+
+/// Goes on by 10 ms whenever it is looked at.
+#[derive(Debug)]
+struct Hurried(AtomicU64);
+
+impl Clock for Hurried {
+    fn wall(&self) -> WallTime {
+        WallTime(NOON)
+    }
+
+    fn monotonic(&self) -> Monotonic {
+        Monotonic(Duration::from_millis(10 * self.0.fetch_add(1, Ordering::Relaxed)))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_waits_a_second_for_what_is_behind_and_the_next_start_replays_the_rest() {
+    const BATCHES: u64 = 1_500;
+    let dir = tempfile::tempdir().expect("folder");
+    let bench = open(dir.path());
+    (0..BATCHES).for_each(|n| append(&bench, 10 * n + 1, None));
+    close(bench);
+    std::fs::remove_file(dir.path().join(SNAPSHOT_NAME)).expect("saved");
+
+    let bench = open_at(dir.path(), Arc::new(Hurried(AtomicU64::new(0))));
+    let (view, durable) = (bench.folding.view.clone(), bench.journal.durable());
+    close(bench);
+    assert!(view.position() < durable, "it was to end before {durable}");
+
+    let bench = open(dir.path());
+    let view = bench.folding.view.clone();
+    close(bench);
+    assert_eq!(runs_on_page(&view).as_deref(), Some("15000"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,8 +1,9 @@
 //! What is taken of a certificate signing request (PKCS#10, RFC 2986): its public key, once the key has signed it. Subject,
 //! names and extensions are passed over: who the agent is comes from its credential.
 
-use rcgen::SubjectPublicKeyInfo;
+use rcgen::{PublicKeyData, SubjectPublicKeyInfo};
 use rustls::crypto::ring;
+use sha2::{Digest, Sha256};
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::FromDer;
 
@@ -64,6 +65,12 @@ impl ProvenKey {
         });
         if verifies { Ok(Self(taken)) } else { Err(RequestError::Signature) }
     }
+
+    /// SHA-256 of the key (SubjectPublicKeyInfo in DER) in hexadecimal digits.
+    pub(crate) fn sha256(&self) -> String {
+        let digest = Sha256::digest(self.0.subject_public_key_info());
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
 }
 
 /// Whether an algorithm identifier (DER without its outer sequence) begins with this object identifier.
@@ -74,7 +81,7 @@ fn is_of(identifier: &[u8], oid: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rcgen::{CertificateParams, KeyPair, PublicKeyData, SignatureAlgorithm};
+    use rcgen::{CertificateParams, KeyPair, SignatureAlgorithm};
 
     fn request(algorithm: &'static SignatureAlgorithm) -> (KeyPair, Vec<u8>) {
         let key = KeyPair::generate_for(algorithm).expect("a key");

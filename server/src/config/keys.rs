@@ -24,7 +24,7 @@ const SERVER: [&str; 11] = [
     "limits",
     "journal",
 ];
-const LIMITS: [&str; 20] = [
+const LIMITS: [&str; 21] = [
     "fleet",
     "team",
     "team_bytes_per_second",
@@ -41,6 +41,7 @@ const LIMITS: [&str; 20] = [
     "agent_streams_max",
     "series_per_family_max",
     "team_series_max",
+    "agent_series_max",
     "snapshot_interval_seconds",
     "otlp_connections_max",
     "otlp_request_bytes_max",

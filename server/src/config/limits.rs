@@ -27,6 +27,8 @@ pub const STREAMS_PER_TEAM_MAX_DEFAULT: usize = 5_000;
 pub const SERIES_PER_FAMILY_MAX_DEFAULT: usize = metrics::aggregate::SERIES_PER_FAMILY_MAX;
 /// Series of one team in all families, of each of its events and of its OTLP metrics: a page that is scraped in seconds.
 pub const TEAM_SERIES_MAX_DEFAULT: usize = metrics::aggregate::TEAM_SERIES_MAX;
+/// `agent_series_max` without a preset.
+pub const AGENT_SERIES_MAX_DEFAULT: usize = metrics::aggregate::AGENT_SERIES_MAX;
 /// Open streams of one agent: it has one, and clones of its folder have one each.
 pub const AGENT_STREAMS_MAX_DEFAULT: usize = 16;
 /// How often the aggregate is saved: what a restart replays at most, besides the bytes bound.
@@ -105,6 +107,8 @@ pub struct Limits {
     pub series_per_family_max: usize,
     /// Series of one team in all families.
     pub team_series_max: usize,
+    /// Series of one agent in all families.
+    pub agent_series_max: usize,
     /// How often the aggregate is saved.
     pub snapshot_interval: Duration,
     /// Connections to OTLP/HTTP.
@@ -132,6 +136,7 @@ impl Default for Limits {
             agent_streams_max: AGENT_STREAMS_MAX_DEFAULT,
             series_per_family_max: SERIES_PER_FAMILY_MAX_DEFAULT,
             team_series_max: TEAM_SERIES_MAX_DEFAULT,
+            agent_series_max: AGENT_SERIES_MAX_DEFAULT,
             snapshot_interval: SNAPSHOT_INTERVAL_DEFAULT,
             otlp_connections_max: OTLP_CONNECTIONS_MAX_DEFAULT,
             otlp_request_bytes_max: OTLP_REQUEST_BYTES_MAX_DEFAULT,
@@ -170,6 +175,7 @@ impl Fleet {
         let agent_rates = rates(2 << 20, 20_000, 2);
         let sized = |connections_max, per_ip, streams_max, per_team, otlp, series, team_rates| Limits {
             team_series_max: series,
+            agent_series_max: series / 4,
             connections_max,
             connections_per_ip_max: per_ip,
             streams_max,
@@ -229,6 +235,7 @@ pub(super) struct RawLimits {
     agent_streams_max: Option<usize>,
     series_per_family_max: Option<usize>,
     team_series_max: Option<usize>,
+    agent_series_max: Option<usize>,
     snapshot_interval_seconds: Option<u64>,
     otlp_connections_max: Option<usize>,
     otlp_request_bytes_max: Option<usize>,
@@ -276,6 +283,7 @@ impl RawLimits {
             agent_streams_max: count!(agent_streams_max),
             series_per_family_max: count!(series_per_family_max),
             team_series_max: count!(team_series_max),
+            agent_series_max: count!(agent_series_max),
             snapshot_interval: Duration::from_secs(snapshot_seconds),
             otlp_connections_max: count!(otlp_connections_max),
             otlp_request_bytes_max: within(
@@ -391,6 +399,7 @@ mod tests {
         row("streams_per_team_max", &|l| l.streams_per_team_max as u64);
         row("series_per_family_max", &|l| l.series_per_family_max as u64);
         row("team_series_max", &|l| l.team_series_max as u64);
+        row("agent_series_max", &|l| l.agent_series_max as u64);
         row("agent_streams_max", &|l| l.agent_streams_max as u64);
         row("team_bytes_per_second", &|l| l.team_rates.bytes.expect("set"));
         row("team_events_per_second", &|l| l.team_rates.events.expect("set"));

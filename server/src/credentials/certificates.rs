@@ -5,9 +5,10 @@
 //! a copy of the authority's key signs as well.
 //!
 //! The one before renews only until the newest has been seen: its answer was not lost then, and who asks again is a copy of
-//! the state directory. What was seen is forgotten when the collector starts.
+//! the state directory. What was seen counts at once and is in the agent's record within [`super::POLL_INTERVAL`]; what is
+//! not when the collector dies is seen again when the agent comes back.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use muster::ids::{AgentId, Team};
@@ -15,13 +16,14 @@ use parking_lot::Mutex;
 
 use super::refusals::About;
 use super::{Credentials, NotAccepted, Presented};
-use crate::agents::{AGENTS_MAX, Standing};
+use crate::agents::{AGENTS_MAX, AgentFile, AgentFileError, Standing};
 use crate::authority::{AgentName, PeerCertificate};
 use crate::figures::CredentialRefusal;
 
-/// The newest certificates that were seen, by their SHA-256. Bounded: past as many as there can be agents, all are forgotten.
+/// The newest certificates that were seen and are not in the agents' records as such, by their SHA-256. Bounded: what comes
+/// past as many as there can be agents is noted when it is seen again.
 #[derive(Debug, Default)]
-pub(super) struct Used(Mutex<HashSet<String>>);
+pub(super) struct Used(Mutex<HashMap<String, AgentName>>);
 
 /// Why a certificate is of no use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -66,8 +68,8 @@ impl Credentials {
         }
         match record.standing(certificate, now) {
             Standing::Newest => {
-                if record.previous.is_some() {
-                    self.used.note(&certificate.sha256);
+                if !record.seen {
+                    self.used.note(&certificate.sha256, record.name());
                 }
                 Ok(record.name())
             }
@@ -79,30 +81,53 @@ impl Credentials {
         }
     }
 
-    /// Whether the agent has been seen with its newest certificate since the collector started.
+    /// Whether this newest certificate has been seen, and the agent's record does not say so yet.
     pub(crate) fn has_used(&self, sha256: &str) -> bool {
-        self.used.0.lock().contains(sha256)
+        self.used.0.lock().contains_key(sha256)
     }
 
-    /// Whether an agent of this name has enrolled and speaks by its certificate alone. Not when that has ended: the machine may
-    /// have gone back to a token.
+    /// Whether an agent of this name has enrolled and speaks by its certificates alone
+    /// ([`crate::agents::AgentRecord::speaks_by_certificate`]), or was revoked.
     pub(crate) fn is_enrolled(&self, team: &Team, agent: AgentId) -> bool {
-        let agents = self.agents.load();
+        let (agents, now) = (self.agents.load(), self.clock.wall());
         let record = agents.get(&AgentName { team: team.clone(), agent });
-        record.is_some_and(|record| record.revoked_us.is_some() || record.not_after_us > self.clock.wall().0)
+        record.is_some_and(|record| {
+            let is_used = || record.not_after_us > now.0 && self.has_used(&record.sha256);
+            record.revoked_us.is_some() || record.speaks_by_certificate(now) || is_used()
+        })
+    }
+
+    /// Writes down which newest certificates have been seen.
+    pub(super) fn keep_seen(&self) -> Result<(), AgentFileError> {
+        let seen = self.used.all();
+        if seen.is_empty() {
+            return Ok(());
+        }
+        let mut file = AgentFile::edit(&self.data_dir)?;
+        file.note_seen(&seen)?;
+        self.know_agents(&file);
+        self.used.forget(&seen);
+        Ok(())
     }
 }
 
 impl Used {
-    fn note(&self, sha256: &str) {
+    fn note(&self, sha256: &str, name: AgentName) {
         let mut seen = self.0.lock();
-        if seen.contains(sha256) {
-            return;
+        if seen.len() < AGENTS_MAX || seen.contains_key(sha256) {
+            seen.insert(sha256.to_owned(), name);
         }
-        if seen.len() >= AGENTS_MAX {
-            seen.clear();
+    }
+
+    fn all(&self) -> Vec<(AgentName, String)> {
+        self.0.lock().iter().map(|(sha256, name)| (name.clone(), sha256.clone())).collect()
+    }
+
+    fn forget(&self, written: &[(AgentName, String)]) {
+        let mut seen = self.0.lock();
+        for (_, sha256) in written {
+            seen.remove(sha256);
         }
-        seen.insert(sha256.to_owned());
     }
 }
 

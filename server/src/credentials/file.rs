@@ -5,7 +5,7 @@ use std::path::Path;
 
 use muster::clock::WallTime;
 use muster::credential::{Token, TokenHash, TokenId};
-use muster::ids::Team;
+use muster::ids::{AgentId, Team};
 use serde::{Deserialize, Serialize};
 
 use super::Scope;
@@ -17,6 +17,8 @@ pub const TOKENS_MAX: usize = 50_000;
 pub const TOKEN_NAME_BYTES_MAX: usize = 128;
 /// Enrolment tokens that can be used no more leave the file so long after their end: until then `token list` shows them.
 const ENDED_KEPT_US: u64 = 30 * 24 * 3_600 * 1_000_000;
+/// Claims that a token keeps; the oldest goes, and with it one use: so many crashes in a row need not be borne.
+const CLAIMS_MAX: usize = 16;
 const VERSION: u32 = 1;
 
 /// One token as the collector keeps it.
@@ -38,6 +40,9 @@ pub struct TokenRecord {
     /// Set: it is for enrolling, and for nothing else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enrol: Option<Enrol>,
+    /// Uses that were taken and of which no agent's record came yet: a crash, or a full disk.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub claims: Vec<Claim>,
     /// What people call it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
@@ -67,6 +72,27 @@ pub enum Role {
 pub struct Enrol {
     /// How many agents it still takes.
     pub uses_left: u32,
+}
+
+/// Who a use of an enrolment token was taken for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Claim {
+    /// The agent.
+    pub agent: AgentId,
+    /// SHA-256 of its public key in hexadecimal digits.
+    pub key_sha256: String,
+}
+
+/// What became of the wish to take a use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// It was taken now.
+    Taken,
+    /// It was taken before, for the same agent and key.
+    TakenBefore,
+    /// There is none to take.
+    None,
 }
 
 /// What a new token is to be, besides its text.
@@ -152,8 +178,13 @@ impl TokenRecord {
     /// Whether nothing can be done with it any more.
     pub fn has_ended(&self, now: WallTime) -> bool {
         let is_used_up = self.enrol.is_some_and(|enrol| enrol.uses_left == 0);
+        is_used_up || !self.may_be_shown(now)
+    }
+
+    /// Whether it was neither revoked nor has it ended by itself.
+    fn may_be_shown(&self, now: WallTime) -> bool {
         let has_expired = self.expires_us.is_some_and(|expires_us| expires_us <= now.0);
-        self.revoked_us.is_some() || has_expired || is_used_up
+        self.revoked_us.is_none() && !has_expired
     }
 
     fn may_be_forgotten(&self, now: WallTime) -> bool {
@@ -197,6 +228,7 @@ impl TokenFile {
             team,
             role,
             enrol,
+            claims: Vec::new(),
             name: new.name,
             sha256: token.hash(),
             created_us: now.0,
@@ -216,14 +248,70 @@ impl TokenFile {
         Ok(id)
     }
 
-    /// Takes one use of an enrolment token, durably: when this returns, nobody can take it again. `false`: there is none
-    /// to take.
-    pub(crate) fn take_use(mut self, id: &TokenId, now: WallTime) -> Result<bool, TokenFileError> {
-        let record = self.0.document.tokens.iter_mut().find(|record| record.id == *id);
-        let Some(record) = record.filter(|record| !record.has_ended(now)) else { return Ok(false) };
-        let Some(enrol) = &mut record.enrol else { return Ok(false) };
-        enrol.uses_left -= 1;
+    /// Takes one use of an enrolment token for this agent and key, durably: when this returns, nobody can take it again. With
+    /// `is_repeated`, or when the same was taken before and its claim is not settled, none is taken.
+    pub(crate) fn take_use(
+        mut self,
+        id: &TokenId,
+        claim: &Claim,
+        is_repeated: bool,
+        now: WallTime,
+    ) -> Result<Use, TokenFileError> {
+        let Some(record) = self.0.document.tokens.iter_mut().find(|record| record.id == *id) else {
+            return Ok(Use::None);
+        };
+        let Some(enrol) = record.enrol.filter(|_| record.may_be_shown(now)) else { return Ok(Use::None) };
+        if is_repeated || record.claims.contains(claim) {
+            return Ok(Use::TakenBefore);
+        }
+        let Some(uses_left) = enrol.uses_left.checked_sub(1) else { return Ok(Use::None) };
+        record.enrol = Some(Enrol { uses_left });
+        if record.claims.len() >= CLAIMS_MAX {
+            record.claims.remove(0);
+        }
+        record.claims.push(claim.clone());
         self.0.save()?;
-        Ok(true)
+        Ok(Use::Taken)
+    }
+
+    /// The agent's record says it all from now on.
+    pub(crate) fn settle(mut self, id: &TokenId, claim: &Claim) -> Result<(), TokenFileError> {
+        let record = self.0.document.tokens.iter_mut().find(|record| record.id == *id);
+        let Some(record) = record.filter(|record| record.claims.contains(claim)) else { return Ok(()) };
+        record.claims.retain(|kept| kept != claim);
+        Ok(self.0.save()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use muster::credential::TokenKind;
+
+    fn take(dir: &Path, token: &Token, n: u8, now: u64) -> Use {
+        let claim = claim(n);
+        let file = TokenFile::edit(dir).expect("free");
+        file.take_use(token.id(), &claim, false, WallTime(now)).expect("readable")
+    }
+
+    fn claim(n: u8) -> Claim {
+        Claim { agent: AgentId::from_bytes([n; 16]), key_sha256: format!("key {n}") }
+    }
+
+    #[test]
+    fn a_use_that_was_taken_is_no_other_use_for_the_same_agent_and_key_until_it_is_settled() {
+        let dir = tempfile::tempdir().expect("folder");
+        let token = Token::of_kind(TokenKind::Enrolment, [5; 44]);
+        let scope = Scope::Enrolment("red".parse().expect("team"));
+        let new = NewToken { scope, name: None, expires: Some(WallTime(10)), uses: 2 };
+        TokenFile::edit(dir.path()).expect("free").add_new(&token, new, WallTime(1)).expect("kept");
+        let take = |n, now| take(dir.path(), &token, n, now);
+        assert_eq!([take(1, 2), take(1, 2), take(2, 2)], [Use::Taken, Use::TakenBefore, Use::Taken]);
+        assert_eq!([take(1, 2), take(2, 2), take(3, 2)], [Use::TakenBefore, Use::TakenBefore, Use::None]);
+        assert_eq!(take(1, 10), Use::None, "the token has expired");
+        TokenFile::edit(dir.path()).expect("free").settle(token.id(), &claim(1)).expect("kept");
+        assert_eq!([take(1, 2), take(2, 2)], [Use::None, Use::TakenBefore]);
+        TokenFile::edit(dir.path()).expect("free").revoke(token.id().as_str(), WallTime(3)).expect("known");
+        assert_eq!(take(2, 2), Use::None);
     }
 }

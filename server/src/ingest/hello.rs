@@ -201,6 +201,7 @@ fn welcome(key: &StreamKey, mark: Mark) -> v1::Welcome {
         batches_in_flight_max: BATCHES_IN_FLIGHT_MAX,
         heartbeat_interval_ms: HEARTBEAT_INTERVAL_MS,
         team: key.team.as_str().to_owned(),
+        collector_version: env!("CARGO_PKG_VERSION").to_owned(),
     }
 }
 

@@ -279,6 +279,7 @@ async fn start_folding(
         snapshot_interval: config.limits.snapshot_interval,
         series_per_family_max: config.limits.series_per_family_max,
         team_series_max: config.limits.series_max(),
+        agent_series_max: config.limits.agent_series_max,
     };
     let (fleet, durable) = (fleet.clone(), journal.durable());
     blocking(move || Ok(Folding::start(settings, source, fleet, durable)?)).await

@@ -45,6 +45,7 @@ pub(super) fn apply(server: &mut Server, config: Config) -> Result<ReloadReport,
     server.config.limits = Limits {
         series_per_family_max: kept.series_per_family_max,
         team_series_max: kept.team_series_max,
+        agent_series_max: kept.agent_series_max,
         teams: kept_series(&kept.teams, config.limits.teams),
         snapshot_interval: kept.snapshot_interval,
         otlp_request_bytes_max: kept.otlp_request_bytes_max,
@@ -85,6 +86,7 @@ fn restart_needed(old: &Config, new: &Config) -> Vec<&'static str> {
             old.limits.series_per_family_max != new.limits.series_per_family_max
         }),
         ("server.limits.team_series_max", old.limits.series_max() != new.limits.series_max()),
+        ("server.limits.agent_series_max", old.limits.agent_series_max != new.limits.agent_series_max),
         ("server.limits.snapshot_interval_seconds", {
             old.limits.snapshot_interval != new.limits.snapshot_interval
         }),

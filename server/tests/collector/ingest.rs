@@ -26,6 +26,15 @@ async fn a_batch_is_acknowledged_once_and_counted_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_welcome_says_which_collector_it_is() {
+    let dir = tempfile::tempdir().expect("folder");
+    let server = start(dir.path(), "").await;
+    let (_agent, welcome) = Agent::welcomed(&server, DANA).await;
+    assert_eq!(welcome.collector_version, env!("CARGO_PKG_VERSION"));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_gap_is_told_once_and_what_was_sent_behind_it_is_dropped_until_the_agent_goes_back() {
     let dir = tempfile::tempdir().expect("folder");
     let server = start(dir.path(), "").await;

@@ -5,7 +5,7 @@ use std::path::Path;
 use muster::clock::SystemClock;
 use muster::ids::AgentId;
 
-use super::fake::{Fake, now, server, token};
+use super::fake::{Fake, new_key, now, server, token};
 use crate::config::{AgentConfig, Overrides};
 use crate::doctor::{Finding, Verdict, gather, judge};
 use crate::enrol::Store;
@@ -46,7 +46,7 @@ async fn the_doctor_goes_all_the_way_to_the_credential_and_begins_no_stream() {
         user: "dana".to_owned(),
     };
     let contact = FirstContact::Pinned(fake.fingerprint());
-    let held = enrol(&server, &contact, &token(), &about, now()).await.expect("enrolled");
+    let held = enrol(&server, &contact, &token(), &about, new_key(), now()).await.expect("enrolled");
     Store::new(&state_dir).replace(&held, None).expect("kept");
     let after = examined(&address, &state_dir).await;
     for check in ["clock", "server", "TLS", "credential"] {

@@ -36,6 +36,7 @@ use tonic::body::Body;
 use tonic::{Request, Response, Status, Streaming};
 use tower::Service as _;
 
+use crate::enrol::key::{self, Requested};
 use crate::enrol::{Certificate, Fingerprint, Store};
 use crate::uplink::{ServerConfig, TokenSource};
 
@@ -306,6 +307,10 @@ pub fn server(address: SocketAddr, folder: &std::path::Path) -> ServerConfig {
 
 pub fn token() -> Token {
     Token::of_kind(TokenKind::Enrolment, std::array::from_fn(|n| n as u8))
+}
+
+pub fn new_key() -> Requested {
+    key::request().expect("key")
 }
 
 pub fn now() -> WallTime {

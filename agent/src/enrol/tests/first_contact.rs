@@ -6,7 +6,7 @@ use muster::ids::AgentId;
 use secrecy::ExposeSecret;
 use tonic::Status;
 
-use super::fake::{Fake, TEAM, now, server, token};
+use super::fake::{Fake, TEAM, new_key, now, server, token};
 use crate::enrol::client::{About, EnrolError, FirstContact, enrol, renew};
 use crate::enrol::{Enrolment, Fingerprint, key};
 
@@ -22,7 +22,7 @@ fn about() -> About {
 async fn enrolled(fake: &std::sync::Arc<Fake>, contact: FirstContact) -> Result<Enrolment, EnrolError> {
     let address = fake.listen().await;
     let folder = tempfile::tempdir().expect("folder");
-    enrol(&server(address, folder.path()), &contact, &token(), &about(), now()).await
+    enrol(&server(address, folder.path()), &contact, &token(), &about(), new_key(), now()).await
 }
 
 #[tokio::test]
@@ -91,7 +91,10 @@ async fn a_pinned_authority_does_not_make_another_name_right() {
     let mut server = server(fake.listen().await, folder.path());
     server.tls_name = Some("collector.example.com".to_owned());
     let contact = FirstContact::Pinned(fake.fingerprint());
-    let error = enrol(&server, &contact, &token(), &about(), now()).await.expect_err("refused").to_string();
+    let error = enrol(&server, &contact, &token(), &about(), new_key(), now())
+        .await
+        .expect_err("refused")
+        .to_string();
     assert!(error.contains("collector.example.com"), "{error}");
     assert!(fake.asked.lock().authorizations.is_empty());
 }
@@ -102,7 +105,7 @@ async fn each_refusal_says_what_to_do_and_nothing_of_the_token() {
     for (status, words) in [
         (Status::unauthenticated("credential not accepted"), "muster token create --enroll"),
         (Status::unimplemented(""), "does not enrol agents"),
-        (Status::unavailable("the journal is full"), "may be used up by this"),
+        (Status::unavailable("the journal is full"), "takes no other use of it"),
         (Status::resource_exhausted("slowly"), "slowly"),
     ] {
         fake.asked.lock().refuse = Some(status);
@@ -117,11 +120,13 @@ async fn each_refusal_says_what_to_do_and_nothing_of_the_token() {
 async fn plaintext_and_a_collector_that_is_not_there_are_told_apart() {
     let folder = tempfile::tempdir().expect("folder");
     let mut server = server("127.0.0.1:1".parse().expect("address"), folder.path());
-    let error = enrol(&server, &FirstContact::Public, &token(), &about(), now()).await.expect_err("away");
+    let error =
+        enrol(&server, &FirstContact::Public, &token(), &about(), new_key(), now()).await.expect_err("away");
     assert!(error.to_string().contains("refused"), "{error}");
     server.address = "http://collector.example.com:4317".parse().expect("address");
-    let error =
-        enrol(&server, &FirstContact::Public, &token(), &about(), now()).await.expect_err("plaintext");
+    let error = enrol(&server, &FirstContact::Public, &token(), &about(), new_key(), now())
+        .await
+        .expect_err("plaintext");
     assert!(error.to_string().contains("https://"), "{error}");
 }
 
@@ -131,7 +136,7 @@ async fn a_certificate_for_somebody_else_is_not_taken() {
     let folder = tempfile::tempdir().expect("folder");
     let server = server(fake.listen().await, folder.path());
     let contact = FirstContact::Pinned(fake.fingerprint());
-    let mut held = enrol(&server, &contact, &token(), &about(), now()).await.expect("enrolled");
+    let mut held = enrol(&server, &contact, &token(), &about(), new_key(), now()).await.expect("enrolled");
     held.record.agent_id = AgentId::from_bytes([8; 16]);
     let error = renew(&server, &held, now()).await.expect_err("not ours");
     assert!(matches!(error, EnrolError::Answer("its certificate is for another agent")), "{error}");
@@ -144,7 +149,7 @@ async fn an_expired_certificate_is_refused_by_the_collector_and_told_with_what_t
     let folder = tempfile::tempdir().expect("folder");
     let server = server(fake.listen().await, folder.path());
     let contact = FirstContact::Pinned(fake.fingerprint());
-    let held = enrol(&server, &contact, &token(), &about(), now()).await.expect("enrolled");
+    let held = enrol(&server, &contact, &token(), &about(), new_key(), now()).await.expect("enrolled");
     tokio::time::sleep(Duration::from_secs(2)).await;
     renew(&server, &held, now()).await.expect_err("it has ended");
     let words = crate::enrol::renewal::ended(held.certificate.not_after);

@@ -15,7 +15,7 @@ use secrecy::ExposeSecret;
 use tokio::sync::watch;
 use tonic::Status;
 
-use super::fake::{Fake, is_each_once, now, server, token};
+use super::fake::{Fake, is_each_once, new_key, now, server, token};
 use crate::enrol::client::{About, FirstContact, enrol};
 use crate::enrol::renewal::{self, Situation};
 use crate::enrol::{Enrolment, Store};
@@ -45,7 +45,7 @@ impl Rig {
         let (agent_id, host, user) = (spool.identity().agent_id, "laptop".to_owned(), "dana".to_owned());
         let about = About { agent_id, name: String::new(), host: host.clone(), user: user.clone() };
         let store = Store::new(folder);
-        let held = enrol(&server, &contact, &token(), &about, now()).await.expect("enrolled");
+        let held = enrol(&server, &contact, &token(), &about, new_key(), now()).await.expect("enrolled");
         store.replace(&held, None).expect("kept");
 
         let (shutdown, stop) = watch::channel(false);
@@ -193,7 +193,8 @@ async fn an_enrolment_beside_a_running_agent_is_taken_over() {
     let rig = Rig::start(&fake, folder.path()).await;
     until("a stream", || fake.asked.lock().streams.len() == 1).await;
     fake.asked.lock().life = Duration::from_secs(3600);
-    let again = enrol(&rig.server, &rig.contact, &token(), &rig.about, now()).await.expect("enrolled");
+    let again =
+        enrol(&rig.server, &rig.contact, &token(), &rig.about, new_key(), now()).await.expect("enrolled");
     rig.store.replace(&again, None).expect("kept");
     let is_shown = || fake.asked.lock().streams.last() == Some(&again.certificate.serial);
     until("a stream with the new certificate", is_shown).await;
@@ -222,7 +223,8 @@ async fn an_agent_whose_certificate_ended_says_so_and_keeps_its_events() {
         let mut asked = fake.asked.lock();
         (asked.life, asked.cuts_streams) = (Duration::from_secs(3600), false);
     }
-    let again = enrol(&rig.server, &rig.contact, &token(), &rig.about, now()).await.expect("enrolled");
+    let again =
+        enrol(&rig.server, &rig.contact, &token(), &rig.about, new_key(), now()).await.expect("enrolled");
     rig.store.replace(&again, None).expect("kept");
     until("the events", || fake.asked.lock().events.last() == Some(&last.0)).await;
 }

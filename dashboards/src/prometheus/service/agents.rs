@@ -15,6 +15,7 @@ pub(super) fn alerts() -> Vec<Rule> {
         spool_refusing(),
         dropping(),
         unreadable(),
+        offer_rejected(),
         budget_exceeded(),
     ]
 }
@@ -201,6 +202,27 @@ fn unreadable() -> Rule {
         labels: with_tool("devloop"),
         value: "",
         quiet: of_tool("0x10 1x50"),
+    }
+    .rule()
+}
+
+fn offer_rejected() -> Rule {
+    let rejected = |values| {
+        vec![(of_collector("muster_server_agent_configurations", "state=\"rejected\""), values)]
+    };
+    Plain {
+        name: "MusterAgentsRejectConfiguration",
+        severity: Severity::Warning,
+        hold: "10m",
+        expr: "muster_server_agent_configurations{state=\"rejected\"} > 0",
+        summary: "Agents refuse the configuration that {{ $labels.instance }} offers",
+        description: "{{ $value }} connected agents refused what they were offered and go on with what they had.",
+        given: rejected("0x5 2x20"),
+        at: "20m",
+        labels: [collector_labels(), vec![("state", "rejected")]].concat(),
+        value: "2",
+        // Tried again, and taken.
+        quiet: rejected("0x5 2x5 0x20"),
     }
     .rule()
 }

@@ -182,8 +182,7 @@ impl Restored {
         if self.store.tables[id.index()].find(&key).is_some() {
             return Err(SnapshotError::Inconsistent("series twice"));
         }
-        let team = self.store.origins.get(origin).team;
-        let slot = self.store.insert(id, team, Series { key, value, created_us, touched_at, owner });
+        let slot = self.store.insert(id, Series { key, value, created_us, touched_at, owner });
         for number in self.store.tables[id.index()].buckets_mut(slot) {
             *number = reader.u64()?;
         }

@@ -106,6 +106,41 @@ fn a_team_with_all_its_series_loses_no_count_and_leaves_others_their_room() {
 }
 
 #[test]
+fn an_agent_with_all_its_series_loses_no_count_and_leaves_others_of_its_team_their_room() {
+    const MAX: usize = 30;
+    let mut bed = Bed::new(AggregateConfig { agent_series_max: MAX, ..AggregateConfig::collector() });
+    let hear = |bed: &mut Bed, host: &str, project: &str| {
+        let source = SourceIdentity { host: host.to_owned(), ..identity("devloop", project) };
+        bed.hear(Said::by_source(&source).run("linter", Success, Some(1)));
+    };
+    (0..100).for_each(|number| hear(&mut bed, "noisy", &format!("p{number}")));
+    hear(&mut bed, "quiet", "shop");
+    let page = bed.page();
+    assert_eq!(sum(&page, "devloop_agent_runs_total", "core"), 101);
+    assert_eq!(sum(&page, "muster_events_applied_total", "core"), 101);
+    assert!(
+        page.contains(r#"devloop_agent_runs_total{team="core",user="dana",host="quiet",project="shop""#),
+        "{page}"
+    );
+    let of_noisy =
+        page.lines().filter(|line| line.contains(r#"host="noisy""#) && !line.contains("le=")).count();
+    assert!(of_noisy > 0 && of_noisy <= 2 * MAX, "{of_noisy} lines");
+    assert!(page.contains(r#"family="devloop_agent_runs_total",reason="agent_series_max"}"#), "{page}");
+
+    let bytes = bed.aggregate.snapshot();
+    let config = bed.aggregate.store.config.clone();
+    bed.aggregate = Aggregate::restore(config, &bytes).expect("its own snapshot");
+    hear(&mut bed, "noisy", "after the restart");
+    hear(&mut bed, "quiet", "as ever");
+    let page = bed.page();
+    assert_eq!(sum(&page, "devloop_agent_runs_total", "core"), 103);
+    assert!(
+        !page.contains("after the restart") && page.contains("as ever"),
+        "the bound is there after a restart"
+    );
+}
+
+#[test]
 fn a_gauge_without_room_is_left_out_and_counted() {
     let mut bed = limited(1);
     bed.hear(Said::by("devloop", "shop").queue("a", 1).queue("b", 2).queue("a", 3));

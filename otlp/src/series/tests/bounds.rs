@@ -22,6 +22,36 @@ fn later(name: &str, model: &str, seconds: u64) -> Resource {
 }
 
 #[test]
+fn an_agent_with_all_its_series_leaves_others_of_its_team_their_room() {
+    let mut bench = Bench::with(ForeignConfig { agent_series_max: 3, ..Default::default() });
+    let on = |host: &str, model: &str| {
+        let point = at(T0, NOON, 1.0).attributes(&[("model", model)]);
+        resource(&[("user.name", "da,\"na\\"), ("host.name", host)]).sum("a", "", vec![point])
+    };
+    (0..6).for_each(|model| bench.send(on("noisy", &model.to_string())));
+    bench.send(on("quiet", "0"));
+    let own = |bench: &Bench, host: &str| {
+        bench.samples().iter().filter(|sample| sample.contains(&format!("host=\"{host}\""))).count()
+    };
+    assert_eq!((own(&bench, "noisy"), own(&bench, "quiet")), (3, 1), "{:?}", bench.samples());
+    let overflow =
+        "a_total{user=\"__overflow__\",host=\"__overflow__\",project=\"__overflow__\"} 3".to_owned();
+    assert!(bench.samples().contains(&overflow), "{:?}", bench.samples());
+    assert_eq!(bench.dropped(Dropped::AgentSeriesMax), 3);
+
+    bench.restart();
+    bench.send(on("noisy", "6"));
+    bench.send(on("quiet", "1"));
+    assert_eq!((own(&bench, "noisy"), own(&bench, "quiet")), (3, 2), "the bound is there after a restart");
+    // Nobody in particular has no bound of their own.
+    for model in 0..6 {
+        let point = at(T0, NOON, 1.0).attributes(&[("model", &model.to_string())]);
+        bench.send(resource(&[("service.name", "s")]).sum("b", "", vec![point]));
+    }
+    assert_eq!(bench.samples().iter().filter(|sample| sample.starts_with("b_total")).count(), 6);
+}
+
+#[test]
 fn points_past_the_most_series_keep_their_sum_are_counted_and_others_go_on() {
     let mut bench = Bench::with(ForeignConfig {
         series_per_family_max: 2,
