@@ -3,14 +3,15 @@
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::pause;
 use super::process::Process;
 use super::python::tool;
-use super::wait_until;
 
-/// It starts four servers, one after the other.
-const START_MAX: Duration = Duration::from_secs(120);
+/// It starts four servers, one after the other, and now and then one of them hangs in that: then it is started anew.
+const START_MAX: Duration = Duration::from_secs(40);
+const STARTS_MAX: usize = 4;
 
 /// Who may do what: `writer` everything, `reader` only read.
 const IDENTITIES: &str = r#"{"identities": [
@@ -20,9 +21,10 @@ const IDENTITIES: &str = r#"{"identities": [
   "actions": ["Read:history", "List:history"]}]}"#;
 
 const BOTO: &str = r#"
-import sys, boto3
+import sys, boto3, botocore.config
+patience = botocore.config.Config(connect_timeout=5, read_timeout=20, retries={"total_max_attempts": 2})
 store = boto3.client("s3", endpoint_url=sys.argv[1], aws_access_key_id="writer-key",
-                     aws_secret_access_key="writer-secret", region_name="us-east-1")
+                     aws_secret_access_key="writer-secret", region_name="us-east-1", config=patience)
 if sys.argv[2] == "make":
     store.create_bucket(Bucket=sys.argv[3])
 elif sys.argv[2] == "list":
@@ -42,6 +44,11 @@ impl Seaweed {
     pub fn spawn(folder: &Path) -> Option<Self> {
         let python = tool("MUSTER_TEST_PYTHON")?;
         let program = python.with_file_name("weed");
+        let started = (0..STARTS_MAX).find_map(|n| Self::start(&program, &folder.join(format!("start{n}"))));
+        Some(started.unwrap_or_else(|| panic!("SeaweedFS gave no bucket in {STARTS_MAX} starts")))
+    }
+
+    fn start(program: &Path, folder: &Path) -> Option<Self> {
         std::fs::create_dir_all(folder).unwrap();
         let identities = folder.join("identities.json");
         std::fs::write(&identities, IDENTITIES).unwrap();
@@ -56,10 +63,15 @@ impl Seaweed {
         command.args(names.iter().zip(&ports).map(|(name, port)| format!("-{name}={port}")));
         let process = Process::spawn("weed", command);
         let address = format!("127.0.0.1:{}", ports[3]);
-        wait_until("SeaweedFS to listen", START_MAX, || TcpStream::connect(&address).is_ok());
         let seaweed = Self { _process: process, endpoint: format!("http://{address}") };
-        wait_until("a bucket", START_MAX, || seaweed.boto(&["make", "history"]).is_some());
-        Some(seaweed)
+        let began = Instant::now();
+        while began.elapsed() < START_MAX {
+            if TcpStream::connect(&address).is_ok() && seaweed.boto(&["make", "history"]).is_some() {
+                return Some(seaweed);
+            }
+            pause(Duration::from_millis(50));
+        }
+        None
     }
 
     /// Names of the objects of a bucket.
