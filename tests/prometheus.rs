@@ -230,6 +230,7 @@ const QUIET: &[&str] = &[
     "muster_server_connections_refused_total",
     "muster_server_credentials_refused_total",
     "muster_server_accept_paused",
+    "muster_server_agent_configurations",
     "muster_server_reloads_total",
     "muster_destination_dropped_items_total",
     "muster_agent_events_dropped_total",
