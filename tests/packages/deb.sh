@@ -23,6 +23,7 @@ main() {
     need_root_and_debootstrap
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
+    local packages=
     find_packages "$@"
     cp "$packages"/*.deb "$work/"
     make_next_versions

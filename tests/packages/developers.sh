@@ -17,6 +17,7 @@ main() {
     need_root_and_debootstrap
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
+    local packages=
     find_packages "$@"
     make_minimal_debian "$work"
     machine collector "$packages"/muster_*.deb
