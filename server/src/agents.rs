@@ -184,6 +184,30 @@ impl Agents {
 }
 
 impl AgentRecord {
+    /// Of an agent that has said nothing of itself and has no certificate yet; called by its id.
+    pub(crate) fn without_certificate(of: &AgentName, token_id: &TokenId) -> Self {
+        Self {
+            id: of.agent,
+            team: of.team.clone(),
+            name: of.agent.to_string(),
+            host: String::new(),
+            user: String::new(),
+            os: String::new(),
+            agent_version: String::new(),
+            enrolled_us: 0,
+            token_id: token_id.clone(),
+            serial: String::new(),
+            sha256: String::new(),
+            not_after_us: 0,
+            key_sha256: String::new(),
+            seen: false,
+            answer_due: None,
+            previous: None,
+            renewed_us: None,
+            revoked_us: None,
+        }
+    }
+
     /// Who it is in certificates.
     pub fn name(&self) -> AgentName {
         AgentName { team: self.team.clone(), agent: self.id }

@@ -362,37 +362,17 @@ impl Wish {
         let called =
             [&asked.name, &asked.host].into_iter().map(|text| plain(text)).find(|text| !text.is_empty());
         let called = called.unwrap_or_else(|| name.agent.to_string());
-        let said = AgentRecord {
-            id: name.agent,
-            team: name.team.clone(),
-            name: called,
-            host: plain(&asked.host),
-            user: plain(&asked.user),
-            os: plain(&asked.os),
-            agent_version: plain(&asked.agent_version),
-            enrolled_us: now.0,
-            token_id: self.token_id.clone(),
-            serial: String::new(),
-            sha256: String::new(),
-            not_after_us: 0,
-            key_sha256: String::new(),
-            seen: false,
-            answer_due: None,
-            previous: None,
-            renewed_us: None,
-            revoked_us: None,
-        };
-        let Some(known) = known else { return said };
-        AgentRecord {
-            name: if is_due { known.name.clone() } else { said.name },
-            host: said.host,
-            user: said.user,
-            os: said.os,
-            agent_version: said.agent_version,
-            enrolled_us: said.enrolled_us,
-            token_id: said.token_id,
-            ..known
+        let mut record = known.unwrap_or_else(|| AgentRecord::without_certificate(name, &self.token_id));
+        if !is_due {
+            record.name = called;
         }
+        record.host = plain(&asked.host);
+        record.user = plain(&asked.user);
+        record.os = plain(&asked.os);
+        record.agent_version = plain(&asked.agent_version);
+        record.enrolled_us = now.0;
+        record.token_id = self.token_id.clone();
+        record
     }
 }
 

@@ -1,25 +1,15 @@
 use super::*;
 
 fn record(n: u8) -> AgentRecord {
+    let name = AgentName { team: "red".parse().expect("team"), agent: AgentId::from_bytes([n; 16]) };
     AgentRecord {
-        id: AgentId::from_bytes([n; 16]),
-        team: "red".parse().expect("team"),
         name: format!("laptop-{n}"),
         host: "laptop".to_owned(),
         user: "dana".to_owned(),
-        os: String::new(),
-        agent_version: String::new(),
         enrolled_us: 1,
-        token_id: muster::credential::Token::from_random([n; 44]).id().clone(),
         serial: "01".to_owned(),
-        sha256: String::new(),
         not_after_us: 10,
-        key_sha256: String::new(),
-        seen: false,
-        answer_due: None,
-        previous: None,
-        renewed_us: None,
-        revoked_us: None,
+        ..AgentRecord::without_certificate(&name, muster::credential::Token::from_random([n; 44]).id())
     }
 }
 

@@ -331,27 +331,12 @@ mod tests {
     use muster::credential::Token;
     use muster::ids::AgentId;
 
+    use crate::authority::AgentName;
+
     fn record(n: u8, team: &str, name: &str) -> AgentRecord {
-        AgentRecord {
-            id: AgentId::from_bytes([n; 16]),
-            team: team.parse().expect("team"),
-            name: name.to_owned(),
-            host: String::new(),
-            user: "dana".to_owned(),
-            os: String::new(),
-            agent_version: String::new(),
-            enrolled_us: 0,
-            token_id: Token::from_random([n; 44]).id().clone(),
-            serial: String::new(),
-            sha256: String::new(),
-            not_after_us: 0,
-            key_sha256: String::new(),
-            seen: false,
-            answer_due: None,
-            previous: None,
-            renewed_us: None,
-            revoked_us: None,
-        }
+        let agent = AgentName { team: team.parse().expect("team"), agent: AgentId::from_bytes([n; 16]) };
+        let record = AgentRecord::without_certificate(&agent, Token::from_random([n; 44]).id());
+        AgentRecord { name: name.to_owned(), user: "dana".to_owned(), ..record }
     }
 
     #[test]
