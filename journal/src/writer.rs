@@ -82,8 +82,9 @@ impl Writer {
                 return self.shared.poison(&cause);
             }
         }
-        if let Err(error) = self.write_seal().and_then(|()| self.active.file.sync_data()) {
-            // Nothing is lost: the next opening will find the last group without proof, and write it again.
+        // Not synced: every group is already. If the seal is lost to a power cut, the next opening finds the last group
+        // without proof, and writes it again.
+        if let Err(error) = self.write_seal() {
             tracing::warn!(%error, "cannot seal the journal");
         }
     }

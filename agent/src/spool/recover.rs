@@ -21,8 +21,9 @@ pub(super) fn open(
     clock: Arc<dyn Clock>,
     reading: Reading,
 ) -> Result<Spool, SpoolError> {
-    make_folder(&config.state_dir)?;
-    let lock = lock(&config.state_dir)?;
+    let state_dir = &config.state_dir;
+    make_private(state_dir).map_err(|source| SpoolError::Folder { path: state_dir.clone(), source })?;
+    let lock = lock(state_dir)?;
     let identity = match Identity::load(&config.state_dir)? {
         Some(identity) if spool_dir(&config.state_dir, identity).is_dir() => identity,
         // The numbers of the lost spool are not known, so they cannot be gone on with.
@@ -47,8 +48,9 @@ fn lock(state_dir: &Path) -> Result<Box<dyn DirLock>, SpoolError> {
     })
 }
 
-/// The folder is there before the identity names it.
+/// The folders are there before the identity names them; with it, they need not be synced again.
 fn start(config: &SpoolConfig, identity: Identity) -> Result<Identity, SpoolError> {
+    make_folder(&config.state_dir)?;
     make_folder(&spool_dir(&config.state_dir, identity))?;
     identity.store(&config.state_dir)?;
     Ok(identity)
@@ -216,18 +218,23 @@ fn remove_other_epochs(state_dir: &Path, identity: Identity) {
     }
 }
 
+/// Makes a folder that an identity is about to name: its name must be as durable as that.
 pub(super) fn make_folder(path: &Path) -> Result<(), SpoolError> {
     let folder_error = |source: io::Error| SpoolError::Folder { path: path.to_owned(), source };
-    std::fs::create_dir_all(path).map_err(folder_error)?;
-    // The identity is about to name it: the name must be as durable as the identity.
+    make_private(path).map_err(folder_error)?;
     for folder in path.ancestors().skip(1).take(2).filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(folder_error)?;
     }
-    // What was observed on a developer's machine is nobody else's to read.
+    Ok(())
+}
+
+/// What was observed on a developer's machine is nobody else's to read.
+fn make_private(path: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(path)?;
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)).map_err(folder_error)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))?;
     }
     Ok(())
 }
