@@ -31,7 +31,7 @@ pub use connection::serve;
 use crate::aggregate::View;
 use crate::audit::AuditLog;
 use crate::credentials::{self, Credentials, Presented, ReaderRefused, Reading, Sight};
-use crate::forward::figures::Observed;
+use crate::forward::Live;
 use crate::history::ServedHistory;
 use crate::telemetry::Telemetry;
 
@@ -55,7 +55,7 @@ pub struct Pages {
     /// For the times on the page.
     pub clock: Arc<dyn Clock>,
     /// Where telemetry is forwarded to.
-    pub destinations: Vec<Observed>,
+    pub destinations: Live,
     /// Rows of files and journal; `None` when it is off.
     pub history: Option<Arc<ServedHistory>>,
     /// True: the collector stops.

@@ -57,13 +57,7 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
     };
     let (grpc_address, http_address) = (grpc.local_addr()?, pages.local_addr()?);
     let otlp_http_address = otlp.as_ref().map(TcpListener::local_addr).transpose()?;
-    let doors = [
-        ("server.grpc_listen", Some(grpc_address)),
-        ("server.http_listen", Some(http_address)),
-        ("server.otlp_http_listen", otlp_http_address),
-    ];
-    let doors: Vec<_> = doors.into_iter().filter_map(|(setting, at)| Some((setting, at?))).collect();
-    refuse_own_doors(&config.destinations, &doors)?;
+    refuse_own_doors(&config.destinations, &doors(grpc_address, http_address, otlp_http_address))?;
     let telemetry = Telemetry::new()?;
     let figures = Arc::new(Figures::new(&telemetry.meter()));
     let audit = AuditLog::open(&config.data_dir, clock.clone(), figures.clone())?;
@@ -95,7 +89,9 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
         quotas: adjustable.quotas.clone(),
     };
     telemetry::observe(&telemetry.meter(), &observed);
-    telemetry::observe_destinations(&telemetry.meter(), forwarding.observed.clone());
+    if !config.destinations.is_empty() {
+        telemetry.observe_destinations(&forwarding.observed);
+    }
     if let Some(served) = &history.served {
         telemetry::observe_history(&telemetry.meter(), served);
     }
@@ -127,7 +123,7 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
     let router = http::router(Pages {
         view: folding.view.clone(),
         journal: journal.clone(),
-        telemetry,
+        telemetry: telemetry.clone(),
         credentials: credentials.clone(),
         is_open: config.pages_are_open(),
         audit: audit.clone(),
@@ -184,12 +180,23 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
         journal,
         folding,
         forwarding,
+        telemetry,
         history,
         adjustable,
         stop,
         poisoned,
         tasks,
     })
+}
+
+/// The listeners as they are bound, each with the key of its setting.
+pub(super) fn doors(
+    grpc: SocketAddr,
+    http: SocketAddr,
+    otlp_http: Option<SocketAddr>,
+) -> Vec<(&'static str, SocketAddr)> {
+    let doors = [("server.grpc_listen", grpc), ("server.http_listen", http)];
+    doors.into_iter().chain(otlp_http.map(|address| ("server.otlp_http_listen", address))).collect()
 }
 
 fn otlp_door(config: &Config, shared: otlp_door::Shared, anonymous_allowed: bool) -> OtlpDoor {
