@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use journal::{Retention, SlowReader};
 use muster::atomic_file::{Access, replace};
 
-use super::sink::{Answer, Sink, ok};
+use super::sink::{Answer, Sink, ok, status};
 use super::*;
 
 /// What a reload does.
@@ -231,7 +231,7 @@ async fn a_destination_that_the_disk_does_not_let_begin_is_shown_and_begins_when
     let (one, two) = (otlp("one", &first, "http/protobuf", ""), otlp("two", &second, "http/protobuf", ""));
     let mut forwarding = bench.start(std::slice::from_ref(&one));
     let in_the_way = folder_of(folder.path(), "two");
-    std::fs::write(&in_the_way, "a file where its folder is to be").expect("written");
+    replace(&in_the_way, b"a file where its folder is to be", Access::Umask).expect("written");
     let all = [one, two];
     assert_eq!(reload(&mut forwarding, &all), changes(&["two"], &[], &[]));
     let shown = observed(&forwarding, "two").await;
@@ -260,6 +260,21 @@ async fn the_collector_stops_in_time_while_a_destination_is_stopping() {
     // The next start ends what this one has begun.
     bench.start(&[]).stop().await;
     assert_eq!(bench.source.journal.cursor_names(), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_that_is_out_again_does_not_hold_up_the_end_and_stays_to_be_sent() {
+    let sink = Sink::start(|n, _| if n == 0 { status(400) } else { Answer::Hang }).await;
+    let bench = Bench::new();
+    let forwarding = bench.start(&[otlp("one", &sink, "http/protobuf", "")]);
+    bench.append(&["a"]);
+    let letters = DeadLetters::of(&folder_of(&bench.source.data_dir, "one"));
+    eventually("it is kept", || !letters.list().expect("readable").is_empty()).await;
+    letters.retry(&letters.list().expect("readable")[0].id).expect("there");
+    eventually("it is out again", || sink.count() == 2).await;
+    // A request has 30 s.
+    tokio::time::timeout(Duration::from_secs(8), forwarding.stop()).await.expect("within its 5 s");
+    assert!(letters.next_retry().expect("readable").is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
