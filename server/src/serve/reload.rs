@@ -7,6 +7,7 @@ use muster::ids::Team;
 use crate::audit::{Entry, What, Who};
 use crate::config::{Config, Limits, TeamLimits};
 use crate::figures::Reload;
+use crate::readers::Prepared;
 use crate::tls::TlsError;
 
 use super::{Server, parts};
@@ -21,9 +22,12 @@ pub struct ReloadReport {
 /// Applies what can be applied. An error leaves everything as it was.
 pub(super) fn apply(server: &mut Server, config: Config) -> Result<ReloadReport, TlsError> {
     let adjustable = &server.adjustable;
+    // Read before anything is changed.
+    let readers = Prepared::read(config.http_clients.clone())?;
     if let (Some(certificate), Some(source)) = (&adjustable.certificate, &config.tls) {
         certificate.reload(Some(source.clone()))?;
     }
+    adjustable.credentials.set_readers(readers);
     let limits = &config.limits;
     let (grpc_max, otlp_max) = parts::connections_max(limits);
     adjustable.grpc_permits.set_max(grpc_max);
@@ -52,6 +56,7 @@ pub(super) fn apply(server: &mut Server, config: Config) -> Result<ReloadReport,
         ..config.limits
     };
     server.config.log = config.log;
+    server.config.http_clients = config.http_clients;
     server.config.remote_configuration = config.remote_configuration;
     Ok(report)
 }
