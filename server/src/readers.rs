@@ -46,7 +46,7 @@ pub struct Readers {
 }
 
 /// Where it is from, and by what is seen that the file is another.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 struct Source {
     settings: Option<HttpClients>,
     stamp: Option<Stamp>,
@@ -81,12 +81,14 @@ impl Readers {
         Arc::new(Self { agents, source: Mutex::new(source), current: ArcSwap::from_pointee(current) })
     }
 
-    /// Puts other settings in force.
-    pub(crate) fn set(&self, prepared: Prepared) {
+    /// Puts settings in force. `true`: they, or the file, are others than before.
+    pub(crate) fn set(&self, prepared: Prepared) -> bool {
         let Prepared(source, current) = prepared;
         let mut held = self.source.lock();
+        let is_other = *held != source;
         *held = source;
         self.current.store(Arc::new(current));
+        is_other
     }
 
     /// Looks at the file. `true`: other authorities are in force.

@@ -72,8 +72,7 @@ impl Credentials {
 
     /// Puts other readers in force. Without TLS since the start there is nobody who could show a certificate.
     pub(crate) fn set_readers(&self, prepared: Prepared) {
-        if let Some(readers) = self.readers() {
-            readers.set(prepared);
+        if self.readers().is_some_and(|readers| readers.set(prepared)) {
             self.tell_changed();
         }
     }

@@ -116,7 +116,8 @@ impl Bench {
 
     fn list(&self, entries: &[(&str, Sight)]) {
         let settings = HttpClients { ca_file: self.dir.path().join("ca.pem"), listed: listed(entries) };
-        self.readers.set(Prepared::read(Some(settings)).expect("valid"));
+        assert!(self.readers.set(Prepared::read(Some(settings.clone())).expect("valid")));
+        assert!(!self.readers.set(Prepared::read(Some(settings)).expect("valid")), "it is the same");
     }
 
     /// Whether the handshake goes on.
@@ -257,7 +258,7 @@ fn another_file_is_taken_and_a_broken_one_leaves_the_authorities_from_before_and
 fn a_file_that_does_not_say_whose_certificates_are_taken_is_refused_with_the_reason() {
     let dir = tempfile::tempdir().expect("folder");
     let path = dir.path().join("ca.pem");
-    let said = || authorities(&path).err().expect("refused").to_string();
+    let said = || authorities(&path).expect_err("refused").to_string();
     assert!(said().starts_with("cannot read ") && said().contains("ca.pem"), "{}", said());
     let write = |text: &str| replace(&path, text.as_bytes(), Access::Umask).expect("written");
     for text in ["", "words", &key().serialize_pem()] {
