@@ -47,17 +47,18 @@ pub struct Pki {
     pub scrapers: Ca,
 }
 
-fn params(hours: (i64, i64)) -> CertificateParams {
+/// Good from so many seconds after now until so many.
+fn params(seconds: (i64, i64)) -> CertificateParams {
     let now_s = (SystemClock::new().wall().0 / 1_000_000) as i64;
-    let at = |hours: i64| OffsetDateTime::from_unix_timestamp(now_s + hours * HOUR).expect("a time");
+    let at = |seconds: i64| OffsetDateTime::from_unix_timestamp(now_s + seconds).expect("a time");
     let mut params = CertificateParams::default();
-    (params.not_before, params.not_after) = (at(hours.0), at(hours.1));
+    (params.not_before, params.not_after) = (at(seconds.0), at(seconds.1));
     params
 }
 
 impl Ca {
     pub fn new(name: &str) -> Self {
-        let mut params = params((-24, 24 * 30));
+        let mut params = params((-24 * HOUR, 24 * 30 * HOUR));
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate().expect("a key");
@@ -75,8 +76,13 @@ impl Ca {
     }
 
     /// A client's, from so many hours after now until so many.
-    pub fn issue_for(&self, name: &str, hours: (i64, i64)) -> Client {
-        let mut params = params(hours);
+    pub fn issue_for(&self, name: &str, (from, until): (i64, i64)) -> Client {
+        self.issue_within(name, (from * HOUR, until * HOUR))
+    }
+
+    /// The same in seconds.
+    pub fn issue_within(&self, name: &str, seconds: (i64, i64)) -> Client {
+        let mut params = params(seconds);
         let text = name.try_into().expect("ASCII");
         let name = if name.contains(':') { SanType::URI(text) } else { SanType::DnsName(text) };
         params.subject_alt_names = vec![name];

@@ -100,6 +100,35 @@ async fn a_name_that_is_taken_out_reads_nothing_more_on_connections_that_are_ope
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_certificate_has_opened_ends_with_it() {
+    let pki = Pki::new();
+    let server = pki.start(&[OPERATOR]).await;
+    let at = server.http_address;
+    pki.ask(at, Some(&pki.scrapers.issue(NAME)), "/api/v1/history/recent", "").await.expect("an answer");
+    let ends_soon = pki.scrapers.issue_within(NAME, (-60, 3));
+    let [mut followed, mut idle] = [
+        pki.connect(at, Some(&ends_soon)).await.expect("connects"),
+        pki.connect(at, Some(&ends_soon)).await.expect("connects"),
+    ];
+    let mut some = [0; 12];
+    for (stream, path) in [(&mut followed, "/api/v1/history/recent?follow=true"), (&mut idle, "/readyz")] {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        stream.read_exact(&mut some).await.expect("an answer");
+        assert_eq!(&some, b"HTTP/1.1 200", "{path}");
+    }
+    let mut rest = Vec::new();
+    let ended = tokio::time::timeout(PATIENCE, followed.read_to_end(&mut rest)).await;
+    assert!(ended.is_ok(), "the stream is open still");
+    // Who has read nothing is not cut off, and reads nothing from now on.
+    idle.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.expect("sent");
+    idle.read_to_end(&mut rest).await.expect("an answer");
+    assert!(text(&rest).contains("HTTP/1.1 401"), "{}", text(&rest));
+    assert_eq!(server.figures.credentials_refused.value(CredentialRefusal::Expired), 1);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_new_authority_is_followed_and_a_broken_file_leaves_the_one_before() {
     let pki = Pki::new();
     let mut server = pki.start(&[OPERATOR]).await;
