@@ -31,7 +31,7 @@ use crate::aggregate::Folding;
 use crate::audit::AuditLog;
 use crate::authority::AuthorityError;
 use crate::config::{Config, ConfigError};
-use crate::credentials::TokenFileError;
+use crate::credentials::{Credentials, TokenFileError};
 use crate::figures::{Door, Figures, Label};
 use crate::fleet::Fleet;
 use crate::forward::{ForwardError, Forwarding};
@@ -85,6 +85,7 @@ struct Adjustable {
     admission: Arc<Admission>,
     quotas: Arc<Quotas>,
     certificate: Option<Arc<Certificate>>,
+    credentials: Arc<Credentials>,
     board: Arc<Board>,
 }
 

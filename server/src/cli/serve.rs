@@ -71,7 +71,9 @@ impl Arguments {
             unsafe_no_sync: self.unsafe_no_sync,
         };
         let path = self.config.clone().or_else(|| settings::default_file(&settings::process_environment));
-        Ok(Config::load(path.as_deref(), &overrides)?)
+        let config = Config::load(path.as_deref(), &overrides)?;
+        config.refuse_certificates_on_loopback()?;
+        Ok(config)
     }
 }
 

@@ -12,6 +12,7 @@ use crate::audit::{Entry, What, Who};
 use crate::config::{Config, ConfigError, Limits, TeamLimits, refuse_own_doors};
 use crate::figures::Reload;
 use crate::forward::{Changes, ForwardError};
+use crate::readers::Prepared;
 use crate::tls::TlsError;
 
 use super::{Server, parts};
@@ -45,9 +46,12 @@ pub(super) fn apply(server: &mut Server, config: Config) -> Result<ReloadReport,
     refuse_own_doors(&config.destinations, &doors)?;
     let plan = server.forwarding.plan(&config.destinations)?;
     let adjustable = &server.adjustable;
+    // Read before anything is changed.
+    let readers = Prepared::read(config.http_clients.clone())?;
     if let (Some(certificate), Some(source)) = (&adjustable.certificate, &config.tls) {
         certificate.reload(Some(source.clone()))?;
     }
+    adjustable.credentials.set_readers(readers);
     let limits = &config.limits;
     let (grpc_max, otlp_max) = parts::connections_max(limits);
     adjustable.grpc_permits.set_max(grpc_max);
@@ -78,6 +82,7 @@ pub(super) fn apply(server: &mut Server, config: Config) -> Result<ReloadReport,
     };
     server.config.log = config.log;
     server.config.destinations = config.destinations;
+    server.config.http_clients = config.http_clients;
     server.config.remote_configuration = config.remote_configuration;
     Ok(report)
 }
