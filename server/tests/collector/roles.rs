@@ -5,12 +5,13 @@ use std::path::Path;
 use muster::clock::WallTime;
 use muster::credential::{Token, TokenKind};
 use server::credentials::{Scope, TokenFile};
+use server::figures::Refusal;
 use server::serve::Server;
 
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
 use crate::pki::{Client, Pki, SERIAL};
-use crate::support::{Agent, DANA, Who, ask, ask_over, channel, start};
+use crate::support::{Agent, DANA, PATIENCE, Who, ask, ask_over, channel, start};
 
 /// A reader's doors, and whether they are of no team: for operators alone.
 const PAGES: [(&str, bool); 8] = [
@@ -123,8 +124,8 @@ struct Certified {
     name: &'static str,
     client: Client,
     token: Option<String>,
-    /// Whether the ports for telemetry finish a handshake with it.
-    sends: bool,
+    /// The answer of the ports for telemetry; `None`: its handshake fails.
+    sends: Option<u16>,
     reads: (u16, u16),
 }
 
@@ -148,23 +149,23 @@ fn certified(pki: &Pki) -> Vec<Certified> {
     let of = |name, client, sends, reads| Certified { name, client, token: None, sends, reads };
     let theirs = |name| pki.scrapers.issue(name);
     vec![
-        of("a reader of everything", theirs(READER), false, (200, 200)),
-        of("a reader of red", theirs(READER_OF_RED), false, (200, 403)),
-        of("one that is not listed", theirs("other.example"), false, (401, 401)),
-        of("one that forges an agent's name", theirs(AGENT), false, (401, 401)),
-        of("an agent", enrolled, true, (403, 403)),
-        of("one of the agents' authority with a listed name", pki.own.issue(READER), false, (401, 401)),
+        of("a reader of everything", theirs(READER), None, (200, 200)),
+        of("a reader of red", theirs(READER_OF_RED), None, (200, 403)),
+        of("one that is not listed", theirs("other.example"), None, (401, 401)),
+        of("one that forges an agent's name", theirs(AGENT), None, (401, 401)),
+        of("an agent", enrolled, Some(200), (403, 403)),
+        of("one of the agents' authority with a listed name", pki.own.issue(READER), Some(401), (401, 401)),
         Certified {
             token: Some(red.clone()),
-            ..of("a reader of everything with red's token", theirs(READER), false, (200, 403))
+            ..of("a reader of everything with red's token", theirs(READER), None, (200, 403))
         },
         Certified {
             token: Some(operator),
-            ..of("one that is not listed, with an operator's token", theirs("x.example"), false, (200, 200))
+            ..of("one that is not listed, with an operator's token", theirs("x.example"), None, (200, 200))
         },
         Certified {
             token: Some(Token::from_random([9; 44]).expose().to_owned()),
-            ..of("a reader with a wrong token", theirs(READER), false, (401, 401))
+            ..of("a reader with a wrong token", theirs(READER), None, (401, 401))
         },
     ]
 }
@@ -195,14 +196,26 @@ async fn each_certificate_passes_the_doors_of_its_role_and_a_token_goes_before_i
             Ok(channel) => Agent::open(channel, None).await.is_ok(),
             Err(_) => false,
         };
-        assert_eq!(opened, *sends, "{name} at the stream");
+        assert_eq!(opened, *sends == Some(200), "{name} at the stream");
         let otlp = server.otlp_http_address.expect("on");
         let head = "content-type: application/x-protobuf\r\ncontent-length: 0\r\n";
         let sent = match pki.connect(otlp, Some(client)).await {
-            Ok(stream) => ask_over(stream, "POST", "/v1/logs", head).await.is_ok_and(|got| got.status == 200),
-            Err(_) => false,
+            Ok(stream) => ask_over(stream, "POST", "/v1/logs", head).await.ok().map(|got| got.status),
+            Err(_) => None,
         };
         assert_eq!(sent, *sends, "{name} at OTLP");
+        let refused = || server.figures.connections_refused.value(Refusal::Handshake);
+        let before = refused();
+        if let Ok(stream) = pki.connect(server.grpc_address, Some(client)).await {
+            // What it says is no HTTP/2; that it may say it is what matters.
+            drop(ask_over(stream, "GET", "/", "").await);
+        }
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while sends.is_none() && refused() == before {
+            assert!(tokio::time::Instant::now() < deadline, "{name} gets through a handshake at gRPC");
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        assert_eq!(refused() - before, u64::from(sends.is_none()), "{name} at gRPC");
     }
     server.stop().await;
 }
