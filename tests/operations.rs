@@ -5,6 +5,8 @@
 
 mod support;
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,6 +23,7 @@ use support::agent::{Agent, AgentOptions};
 use support::collector::{Collector, CollectorOptions, config_path};
 use support::fleet::{Fleet, FleetOptions};
 use support::live_project::LiveProject;
+use support::otlp_sink::{Manner, OtlpSink};
 use support::raw_agent::{Identity, RawAgent, run_finished, source};
 use support::{oracle, pause, rounds, seeded, wait_until};
 use tonic::transport::{Certificate, ClientTlsConfig};
@@ -64,47 +67,97 @@ impl Certificates {
     }
 }
 
-/// Row E1, but for destinations: one that is added or removed waits for the next start, which is said.
+/// Row E1. In each round, beside limits and certificates: a destination is added, changed and taken out, another one moves, one
+/// is there that nobody listens at, and one stays: each event arrives there once, since nothing of it is begun anew.
 #[test]
 fn reloads_under_load_lose_nothing_and_cut_no_stream() {
     let mut random = seeded("reload");
     let folder = tempfile::tempdir().unwrap();
     let certificates = Certificates::new(folder.path());
     let (cert_file, key_file) = (&certificates.cert_file, &certificates.key_file);
-    let config = format!("[server.tls]\ncert_file = {cert_file:?}\nkey_file = {key_file:?}\n");
+    let [stays, left, right, lab] = [(); 4].map(|()| OtlpSink::spawn(Manner::Take));
+    let moves = |to: &OtlpSink| destination("moves", to.address);
+    let config = format!(
+        "[server.tls]\ncert_file = {cert_file:?}\nkey_file = {key_file:?}\n{}{}",
+        destination("stays", stays.address),
+        moves(&left)
+    );
     let collector = Collector::spawn(folder.path(), CollectorOptions { config, ..Default::default() });
-    let file = std::fs::read_to_string(config_path(folder.path())).unwrap();
+    let file = std::fs::read_to_string(config_path(folder.path())).unwrap().replace(&moves(&left), "");
     let options = FleetOptions { tls: Some(certificates.trusted()), ..FleetOptions::new(20, collector.grpc) };
     let fleet = Fleet::start(options, SystemClock::new().wall(), &mut random);
     wait_until("all to be welcome", PATIENCE, || fleet.ledgers().all(|ledger| ledger.welcomes.len() == 1));
 
     let done = |result: &str| collector.page().sum("muster_server_reloads_total", &[("result", result)]);
-    let reload = |more: &str, result: &str| {
+    let reload = |more: &[&str], result: &str| {
         let before = done(result);
-        std::fs::write(config_path(folder.path()), format!("{file}{more}")).unwrap();
+        std::fs::write(config_path(folder.path()), format!("{file}{}", more.concat())).unwrap();
         collector.process.signal(Signal::HUP);
         wait_until(result, PATIENCE, || done(result) > before);
     };
+    let goes_on = |sink: &OtlpSink| {
+        let before = sink.requests();
+        wait_until("more to come", PATIENCE, || sink.requests() > before);
+    };
+    let added = destination("lab", lab.address) + &destination("dead", SocketAddr::from(([127, 0, 0, 1], 9)));
     for round in 0..rounds(5) {
-        reload(&format!("[server.limits]\nstreams_max = {}\n", 100 + round), "config_applied");
-        reload("[server.limits]\nstream_max = 7\n", "config_refused");
-        let destination =
-            "[[destination]]\nname = \"lab\"\nprofile = \"otlp\"\nendpoint = \"http://127.0.0.1:9\"\n";
-        reload(destination, "config_applied");
-        reload("", "config_applied");
+        let (from, to) = if round % 2 == 0 { (&left, &right) } else { (&right, &left) };
+        let (from, to) = (moves(from), (moves(to), to));
+        reload(&[&from, &format!("[server.limits]\nstreams_max = {}\n", 100 + round)], "config_applied");
+        reload(&[&from, "[server.limits]\nstream_max = 7\n"], "config_refused");
+        reload(&[&from, &added], "config_applied");
+        goes_on(&lab);
+        let changed = added.replace("in_flight_max = 4", "in_flight_max = 2");
+        reload(&[&to.0, &changed, "credential_file = \"/nowhere/key\"\n"], "config_refused");
+        reload(&[&to.0, &changed], "config_applied");
+        goes_on(&lab);
+        goes_on(to.1);
+        reload(&[&to.0], "config_applied");
         let before = done("tls_applied");
         certificates.issue();
         wait_until("the new certificate to be taken", PATIENCE, || done("tls_applied") > before);
     }
     fleet.drain(DRAIN_MAX);
-    let log = collector.process.log();
-    let is_said = |line: &str| line.contains("take effect at the next start") && line.contains("destination");
-    assert!(log.lines().any(is_said), "a destination waits for the next start, and nobody says so:\n{log}");
     for ledger in fleet.ledgers() {
         assert_eq!(ledger.welcomes.len(), 1, "cut: {}", ledger.last_error);
     }
-    println!("{} events acknowledged over {} reloads", fleet.acked(), 5 * rounds(5));
+    println!("{} events acknowledged over {} reloads", fleet.acked(), 6 * rounds(5));
     oracle::check(&collector, &fleet);
+    // With the fresh one that the oracle ends with.
+    check_sinks(fleet.issued() + 1, &stays, &left, &right);
+    check_taken_out(&collector, &["lab", "dead"]);
+    let log = collector.process.log();
+    let is_told = |line: &str| line.contains("dead") && line.contains("/nowhere/key");
+    assert!(log.lines().any(is_told), "which one was refused, and why:\n{log}");
+}
+
+fn destination(name: &str, sink: SocketAddr) -> String {
+    format!(
+        "[[destination]]\nname = \"{name}\"\nprofile = \"otlp\"\ntransport = \"grpc\"\nendpoint = \"http://{sink}\"\n\
+         compression = \"none\"\nsignals = [\"logs\"]\nrequests_in_flight_max = 4\n"
+    )
+}
+
+/// At the destination that stays each event is there once; of the one that moved, at one of its places.
+fn check_sinks(expected: u64, stays: &OtlpSink, left: &OtlpSink, right: &OtlpSink) {
+    let moved = || left.ids().into_iter().chain(right.ids()).collect::<Vec<_>>();
+    let known = |ids: Vec<String>| ids.into_iter().collect::<BTreeSet<_>>().len() as u64;
+    wait_until("every event to be there", DRAIN_MAX, || known(stays.ids()) >= expected);
+    wait_until("every event to have moved", DRAIN_MAX, || known(moved()) >= expected);
+    assert_eq!((stays.ids().len() as u64, known(stays.ids())), (expected, expected), "each once");
+    assert_eq!(known(moved()), expected, "each known by its id");
+    println!("{} repeated at the places of the one that moved", moved().len() as u64 - expected);
+}
+
+/// Nothing is left of destinations that were taken out: no figures, and no cursor that holds the journal.
+fn check_taken_out(collector: &Collector, names: &[&str]) {
+    for name in names {
+        let cursor = oracle::journal_dir(&collector.data_dir()).join(format!("destination-{name}.cursor"));
+        wait_until("the cursor to go", PATIENCE, || !cursor.exists());
+        let page = collector.page();
+        assert!(!page.text.contains(&format!("destination=\"{name}\"")), "{}", page.text);
+        assert!(page.text.contains("destination=\"stays\""), "{}", page.text);
+    }
 }
 
 /// Row E2. The agents are a fleet and a real one, which is stopped in the same way.

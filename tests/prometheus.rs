@@ -160,6 +160,60 @@ fn the_shipped_configuration_reads_a_collector_behind_tls_as_far_as_its_token_go
     reads(nobody, "up{job=\"muster\"} == 0", 1);
 }
 
+#[test]
+fn a_prometheus_reads_with_a_certificate_of_its_own_authority_until_its_name_is_taken_out() {
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+    let Some(prometheus) = tool("MUSTER_TEST_PROMETHEUS") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (key, mut params) = (KeyPair::generate().unwrap(), CertificateParams::default());
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = params.self_signed(&key).unwrap();
+    let (issuer, name) = (Issuer::new(params, key), "prometheus.monitoring.svc");
+    let key = KeyPair::generate().unwrap();
+    let certificate =
+        CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+    let home = folder.path().join("prometheus");
+    std::fs::create_dir_all(&home).unwrap();
+    std::fs::write(home.join("cert.pem"), certificate.pem()).unwrap();
+    std::fs::write(home.join("key.pem"), key.serialize_pem()).unwrap();
+    let scrapers = folder.path().join("scrapers.pem");
+    std::fs::write(&scrapers, authority.pem()).unwrap();
+
+    let config = |name: &str| {
+        format!(
+            "http_client_ca_file = {scrapers:?}\n[[server.http_client]]\nname = {name:?}\noperator = true\n\
+             [server.tls]\nnames = [\"localhost\"]\n"
+        )
+    };
+    let options = CollectorOptions {
+        config: config(name),
+        environment: vec![("MUSTER_HTTP_LISTEN".to_owned(), "0.0.0.0:0".to_owned())],
+        ..CollectorOptions::default()
+    };
+    let collector = Collector::spawn(&folder.path().join("collector"), options);
+    std::fs::write(home.join("ca.pem"), collector.command(&["authority", "show", "--pem"]).stdout).unwrap();
+    let text = format!(
+        "global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\nscrape_configs:\n  - job_name: muster\n    scheme: https\n    \
+         tls_config: {{ ca_file: ca.pem, cert_file: cert.pem, key_file: key.pem, server_name: localhost }}\n    \
+         static_configs:\n      - targets: ['127.0.0.1:{}']\n",
+        collector.http.port()
+    );
+    let address = free_address();
+    let process = spawn_prometheus(&prometheus, &home, &text, address);
+    let reads = |query: &str| {
+        wait_until(&format!("{query} to answer\n{}", process.log()), START_MAX, || {
+            ask(address, query).is_ok_and(|answer| !answer.is_empty())
+        });
+    };
+    reads("up{job=\"muster\"} == 1");
+    reads("muster_server_agents");
+    let path = support::collector::config_path(&collector.folder);
+    let without = std::fs::read_to_string(&path).unwrap().replace(name, "other.example");
+    std::fs::write(&path, without).unwrap();
+    collector.process.signal(rustix::process::Signal::HUP);
+    reads("up{job=\"muster\"} == 0");
+}
+
 /// Each in a project of its own, named after it: SQLite changes some of them as they are read.
 fn copies_of_fixtures(folder: &Path) -> Vec<PathBuf> {
     let copy = |name: &&str| {

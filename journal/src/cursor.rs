@@ -76,19 +76,23 @@ pub(crate) enum Loaded {
 }
 
 impl Cursor {
-    pub(crate) fn claim(shared: &Arc<Shared>, name: &str) -> Result<Self, CursorError> {
+    pub(crate) fn claim(shared: &Arc<Shared>, name: &str, first: Position) -> Result<Self, CursorError> {
         let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
         if name.is_empty() || name.len() > CURSOR_NAME_BYTES_MAX || !name.bytes().all(allowed) {
             return Err(CursorError::Name(name.chars().take(80).collect()));
         }
+        let durable = shared.durable.position();
         let mut cursors = shared.cursors.lock();
         if !cursors.contains_key(name) {
+            if first > durable {
+                return Err(CursorError::PastDurable { to: first, durable });
+            }
             if cursors.len() >= CURSORS_MAX {
                 return Err(CursorError::TooMany);
             }
             let path = cursor_path(&shared.config.dir, name);
-            create(shared, &path).map_err(|source| CursorError::Io { what: "make", path, source })?;
-            cursors.insert(name.to_owned(), CursorMark { position: 0, generation: 0, older_slot: 1 });
+            create(shared, &path, first).map_err(|source| CursorError::Io { what: "make", path, source })?;
+            cursors.insert(name.to_owned(), CursorMark { position: first.0, generation: 0, older_slot: 1 });
         }
         Ok(Self { shared: shared.clone(), name: name.to_owned() })
     }
@@ -188,9 +192,9 @@ fn decode(bytes: &[u8]) -> Loaded {
     }
 }
 
-/// Makes a cursor's file with both slots at 0.
-fn create(shared: &Shared, path: &Path) -> io::Result<()> {
-    write_both(&*shared.fs, path, shared.journal_id, 0)?;
+/// Makes a cursor's file with both slots at `first`.
+fn create(shared: &Shared, path: &Path, first: Position) -> io::Result<()> {
+    write_both(&*shared.fs, path, shared.journal_id, first.0)?;
     shared.fs.sync_dir(&shared.config.dir)
 }
 

@@ -151,7 +151,13 @@ impl Journal {
 
     /// The named cursor, made at position 0 if there is none.
     pub fn cursor(&self, name: &str) -> Result<Cursor, CursorError> {
-        Cursor::claim(&self.shared, name)
+        Cursor::claim(&self.shared, name, Position::ZERO)
+    }
+
+    /// The named cursor, made at `first` if there is none, and not moved there afterwards, so that no crash comes between.
+    /// An error if `first` is not durable.
+    pub fn cursor_from(&self, name: &str, first: Position) -> Result<Cursor, CursorError> {
+        Cursor::claim(&self.shared, name, first)
     }
 
     /// Takes a cursor away, so that it holds nothing back any more. No such cursor is no error.

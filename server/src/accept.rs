@@ -25,6 +25,7 @@ pub use permits::{PerIp, Permits};
 
 use crate::authority::PeerCertificate;
 use crate::figures::{Door, Figures, Refusal};
+use crate::readers::Readers;
 
 /// A handshake is two round trips; a peer that needs longer is not one of ours.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -44,6 +45,8 @@ pub struct Listener {
     pub socket: TcpListener,
     /// Set: every connection must speak TLS.
     pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// At the pages with TLS: who reads them with a certificate of another authority than the own.
+    pub readers: Option<Arc<Readers>>,
     /// Connections in all.
     pub permits: Arc<Permits>,
     /// Connections from one address.
@@ -86,11 +89,13 @@ impl Listener {
                 continue;
             };
             self.figures.connections_accepted.add(self.door, 1);
-            let (tls, figures, clock) = (self.tls.clone(), self.figures.clone(), self.clock.clone());
+            let (tls, readers) = (self.tls.clone(), self.readers.clone());
+            let (figures, clock) = (self.figures.clone(), self.clock.clone());
             let (handler, door) = (handler.clone(), self.door);
             tokio::spawn(async move {
                 figures.connections(door).add(1);
-                if let Some(accepted) = greet(stream, peer, tls, &figures, clock.as_ref()).await {
+                let greeted = greet((stream, peer), tls, readers.as_deref(), &figures, clock.as_ref()).await;
+                if let Some(accepted) = greeted {
                     handler(accepted).await;
                 }
                 figures.connections(door).add(-1);
@@ -153,9 +158,9 @@ fn is_of_the_peer(error: &std::io::Error) -> bool {
 
 /// Sets the socket up and does the TLS handshake, if there is one to do.
 async fn greet(
-    stream: TcpStream,
-    peer: SocketAddr,
+    (stream, peer): (TcpStream, SocketAddr),
     tls: Option<Arc<rustls::ServerConfig>>,
+    readers: Option<&Readers>,
     figures: &Figures,
     clock: &dyn Clock,
 ) -> Option<Accepted> {
@@ -183,7 +188,7 @@ async fn greet(
             }
         }
     };
-    let certificate = io.peer_certificate().map(Arc::new);
+    let certificate = io.peer_certificate(readers, clock.wall()).map(Arc::new);
     let spent = clock.monotonic().0.saturating_sub(arrived.0);
     let first_request_within = FIRST_REQUEST_TIMEOUT.saturating_sub(spent);
     Some(Accepted { io, peer, certificate, first_request_within })

@@ -23,6 +23,7 @@
 mod issue;
 mod kept;
 mod name;
+mod reader;
 mod request;
 mod rotate;
 #[cfg(test)]
@@ -43,9 +44,10 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use sha2::{Digest, Sha256};
 
 pub use name::{AgentName, NotAName, PeerCertificate};
+pub use reader::{NAME_BYTES_MAX, NAMES_MAX, NotAReader, ReaderCertificate, ReaderName};
 pub use request::{ProvenKey, REQUEST_BYTES_MAX, RequestError};
 pub use rotate::{Known, RetiredAuthority, Rotated, known, last_end, rotate};
-pub(crate) use trust::ClientTrust;
+pub(crate) use trust::{ClientTrust, Verifier};
 
 use crate::config::{AuthoritySettings, TlsFiles};
 use crate::record_file::{self, Edit, RecordFileError, Stamp};

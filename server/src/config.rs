@@ -7,6 +7,7 @@
 mod authority;
 pub mod destination;
 mod history;
+mod http_clients;
 mod keys;
 mod limits;
 mod own_door;
@@ -25,6 +26,7 @@ use muster::settings::{self, UnknownKey};
 pub use authority::AuthoritySettings;
 use destination::Destination;
 pub use history::{BucketSettings, HistorySettings, PlaceSettings, PlaceSettingsError};
+pub use http_clients::{HTTP_CLIENTS_MAX, HttpClients};
 pub use limits::{Fleet, Limits, Rates, TeamLimits};
 pub(crate) use own_door::refuse_own_doors;
 use remote::RemoteConfiguration;
@@ -56,6 +58,8 @@ pub struct Config {
     pub insecure: bool,
     /// Pages are shown to nobody without a credential, on loopback too.
     pub http_credentials_required: bool,
+    /// Who reads pages with a certificate of another authority; `None`: nobody.
+    pub http_clients: Option<HttpClients>,
     /// What is logged: a level or `tracing` directives.
     pub log: String,
     /// Bounds.
@@ -207,6 +211,7 @@ impl Config {
         let file: raw::File = toml::from_str(text).map_err(|e| ConfigError::Syntax(e.to_string()))?;
         let config = file.validate(overrides)?;
         config.refuse_open_doors()?;
+        config.refuse_certificates_without_tls()?;
         refuse_own_doors(&config.destinations, &config.doors())?;
         Ok(config)
     }

@@ -11,7 +11,7 @@
 //! | operator | nothing | all teams and the collector's own figures | no |
 //! | enrolment | nothing | nothing | agents of its team, as often as it has uses left |
 //!
-//! An agent's certificate has the role *agent*, and is good for as long as its record says ([`crate::agents`],
+//! A reader by certificate is as a team's token or an operator's at the pages, and nobody elsewhere ([`reading`]). An agent's certificate has the role *agent*, and is good for as long as its record says ([`crate::agents`],
 //! [`certificates`]). A token in
 //! the request goes before the connection's certificate. Neither is needed on loopback; one that is shown must be right.
 //!
@@ -21,6 +21,7 @@ mod certificates;
 mod file;
 mod guesses;
 mod presented;
+mod reading;
 mod refusals;
 #[cfg(test)]
 mod tests;
@@ -28,8 +29,8 @@ mod tests;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -47,6 +48,7 @@ use crate::agents::{AgentFile, Agents, KnownAgents};
 use crate::audit::AuditLog;
 use crate::authority::AgentName;
 use crate::figures::{CredentialRefusal, Figures, Reload};
+use crate::readers::Readers;
 use crate::record_file::{self, RecordFileError, Stamp};
 pub(crate) use certificates::CertificateRefused;
 use certificates::Used;
@@ -55,6 +57,7 @@ pub(crate) use file::Use;
 pub use presented::Presented;
 pub(crate) use presented::is_bearer_of_ours;
 use presented::strip_bearer;
+pub use reading::{ReaderRefused, Reading, ReadingBy, Sight};
 use refusals::{About, Refusals};
 
 /// How often the token file is looked at.
@@ -68,6 +71,8 @@ pub struct Credentials {
     tokens: ArcSwap<HashMap<TokenId, Known>>,
     agents: ArcSwap<KnownAgents>,
     used: Used,
+    /// Unset without TLS at the pages.
+    readers: OnceLock<Arc<Readers>>,
     /// When the next of them ends by itself; the streams that it opened are told then.
     next_end_us: AtomicU64,
     anonymous_allowed: bool,
@@ -104,35 +109,6 @@ pub enum Scope {
     Operator,
     /// Is exchanged for certificates of this team's agents.
     Enrolment(Team),
-}
-
-/// What a reader may see.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Sight {
-    /// Everything.
-    All,
-    /// One team's data.
-    Team(Team),
-}
-
-/// A reader that is let in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reading {
-    /// What it may see.
-    pub sight: Sight,
-    /// With which token.
-    pub token: TokenId,
-}
-
-/// Why a reader sees nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum ReaderRefused {
-    /// Its credential is not accepted.
-    #[error(transparent)]
-    NotAccepted(#[from] NotAccepted),
-    /// Its credential is an agent's.
-    #[error("an agent's credential sends and reads nothing; a team's token reads the data of its team")]
-    ReadsNothing,
 }
 
 /// Who a peer is, by its credential alone.
@@ -176,6 +152,7 @@ impl Credentials {
             tokens: ArcSwap::default(),
             agents: ArcSwap::default(),
             used: Used::default(),
+            readers: OnceLock::new(),
             next_end_us: AtomicU64::new(u64::MAX),
             anonymous_allowed,
             refusals: Refusals::new(figures.clone()),
@@ -233,36 +210,6 @@ impl Credentials {
         }
     }
 
-    /// What the reader of a page may see.
-    pub fn authenticate_reader(&self, shown: Presented<'_>) -> Result<Reading, ReaderRefused> {
-        let (scope, token) = match (shown.header, shown.certificate) {
-            (Some(header), _) => self.identify(shown.ip, header)?,
-            (None, Some(certificate)) => {
-                let name = self.identify_certificate(shown.ip, certificate).map_err(NotAccepted::from)?;
-                self.refusals.refuse(shown.ip, CredentialRefusal::Role, About::Agent(&name));
-                return Err(ReaderRefused::ReadsNothing);
-            }
-            (None, None) => return Err(self.missing(shown.ip).into()),
-        };
-        match scope {
-            Scope::Team(team) => Ok(Reading { sight: Sight::Team(team), token }),
-            Scope::Operator => Ok(Reading { sight: Sight::All, token }),
-            Scope::Agent(_) => {
-                self.refusals.refuse(shown.ip, CredentialRefusal::Role, About::Token(&token));
-                Err(ReaderRefused::ReadsNothing)
-            }
-            Scope::Enrolment(_) => {
-                Err(self.refusals.refuse(shown.ip, CredentialRefusal::Role, About::Token(&token)).into())
-            }
-        }
-    }
-
-    /// Whether a reader that was let in still would be.
-    pub(crate) fn may_go_on(&self, token: &TokenId) -> bool {
-        let now = self.clock.wall();
-        self.tokens.load().get(token).is_some_and(|known| known.ended(now).is_none())
-    }
-
     fn missing(&self, ip: IpAddr) -> NotAccepted {
         self.refusals.refuse(ip, CredentialRefusal::Missing, About::Nobody)
     }
@@ -317,12 +264,16 @@ impl Credentials {
         record.is_some_and(|record| record.revoked_us.is_none() && record.not_after_us > now.0)
     }
 
-    /// Wakes when tokens or agents have changed.
+    /// Wakes when tokens, agents or readers have changed.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
 
-    /// Looks at the files of tokens and agents every [`POLL_INTERVAL`], and writes down which certificates were seen, for
+    fn tell_changed(&self) {
+        self.changed.send_modify(|generation| *generation += 1);
+    }
+
+    /// Looks at the files of tokens, agents and readers' authorities every [`POLL_INTERVAL`], and writes down which certificates were seen, for
     /// ever.
     pub async fn follow(self: Arc<Self>) {
         // A disk that takes its time with the one must not keep a revocation from being seen by the other.
@@ -354,8 +305,12 @@ impl Credentials {
             timer.tick().await;
             self.refusals.forget_old();
             let this = self.clone();
-            if tokio::task::spawn_blocking(move || this.look()).await.is_err() {
-                tracing::error!("looking at the files of tokens and agents panicked");
+            let look = move || {
+                this.look();
+                this.look_at_readers();
+            };
+            if tokio::task::spawn_blocking(look).await.is_err() {
+                tracing::error!("looking at the files of tokens, agents and readers' authorities panicked");
             }
         }
     }
@@ -375,7 +330,7 @@ impl Credentials {
         let has_ended = self.clock.wall().0 >= self.next_end_us.load(Ordering::Relaxed);
         self.note_next_end();
         if has_revoked || has_ended {
-            self.changed.send_modify(|generation| *generation += 1);
+            self.tell_changed();
         }
     }
 
@@ -406,7 +361,7 @@ impl Credentials {
         drop(stamps);
         if has_changed {
             self.note_next_end();
-            self.changed.send_modify(|generation| *generation += 1);
+            self.tell_changed();
         }
     }
 

@@ -179,6 +179,10 @@ label! {
         AuthorityApplied = "authority_applied",
         /// The authority cannot be read; the one before stays.
         AuthorityRefused = "authority_refused",
+        /// The authorities of those who read the pages with a certificate were valid and are in use.
+        HttpClientCaApplied = "http_client_ca_applied",
+        /// They were invalid; the old ones stay.
+        HttpClientCaRefused = "http_client_ca_refused",
         /// The token file was read again.
         TokensApplied = "tokens_applied",
         /// The token file cannot be read; the old tokens stay.

@@ -13,9 +13,12 @@
 //!   it was made of. A restart repeats at most the requests that were out ([`window`]), under the same ids.
 //! - Nothing is dropped in silence: what a destination will never take is kept as a dead letter, and each drop is counted by
 //!   reason ([`figures`]).
-//! - A destination that is new begins at the journal's end. One that is not in the configuration any more loses its cursor
-//!   at the next start, since it would keep the journal from being shortened for ever.
-//! - A destination whose credential, certificate or address cannot be used at start stops the start: it is told at once.
+//! - A destination that is new begins at the journal's end. One that is not in the configuration any more loses its cursor,
+//!   since it would keep the journal from being shortened for ever.
+//! - A reload is a start for those that it changes ([`Plan`], [`slot`]): they end in order and go on from their cursors, and
+//!   their counters begin anew. It does not touch the others.
+//! - A destination whose credential, certificate or address cannot be used stops the start, and refuses the reload: it is
+//!   told at once, and nothing has happened.
 //!
 //! | bound | when it is reached |
 //! |---|---|
@@ -36,47 +39,40 @@ mod filter;
 mod forwarder;
 mod kept;
 mod lane;
+mod live;
 mod own_metrics;
 mod pipeline;
 mod prepare;
 pub mod probe;
 mod reader;
 pub(crate) mod retry;
+mod running;
+mod slot;
 #[cfg(test)]
 mod tests;
 mod window;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::thread::JoinHandle;
 
 use journal::stream::StreamLog;
-use journal::{Cursor, CursorError, Journal};
-use muster::clock::{Clock, Monotonic};
-use otlp::Signal;
-use parking_lot::Mutex;
-use tokio::sync::{mpsc, watch};
+use journal::{CursorError, Journal};
+use muster::clock::Clock;
 use tokio::task::JoinSet;
 
 use crate::config::destination::Destination;
-use client::Client;
 pub use client::ClientError;
 pub(crate) use client::trusting;
-use commit::Committer;
-use dead_letter::{DeadLetterError, DeadLetters};
-use figures::{DestinationFigures, Observed};
+use dead_letter::DeadLetterError;
 pub use forwarder::{FORWARDED_BY, Forwarder};
-use lane::{Lane, Orders};
-use pipeline::Pipeline;
-use prepare::Preparer;
-use reader::Reader;
+pub use live::Live;
+use running::{Running, Wanted};
+use slot::Slot;
 
 /// Names of cursors. A destination's name has no `_`, so that one is never the other's.
 const CURSOR_PREFIX: &str = "destination-";
 const STATE_CURSOR_PREFIX: &str = "destination_state-";
-/// Units between a reader and its pipeline.
-const UNITS_MAX: usize = 4;
 
 /// What destinations share.
 #[derive(Clone)]
@@ -91,18 +87,37 @@ pub struct Source {
     pub data_dir: PathBuf,
 }
 
-/// All destinations at work. Dropping it leaves them at work; call [`Forwarding::stop`].
-#[derive(Debug)]
+/// All destinations. Dropped, they end at once; call [`Forwarding::stop`].
 pub struct Forwarding {
-    /// What is counted of each, in the order of the configuration.
-    pub observed: Vec<Observed>,
-    orders: Vec<watch::Sender<Orders>>,
-    stop: watch::Sender<bool>,
-    readers: Vec<JoinHandle<()>>,
-    tasks: JoinSet<()>,
+    /// What is counted of each that is at work.
+    pub observed: Live,
+    source: Source,
+    /// By name; those that have gone stay until the next reload.
+    slots: BTreeMap<String, Slot>,
+    keepers: JoinSet<()>,
 }
 
-/// Why forwarding does not start.
+/// What a new configuration changes. Nothing has happened yet.
+#[derive(Debug)]
+pub struct Plan {
+    order: Vec<String>,
+    added: Vec<Arc<Wanted>>,
+    changed: Vec<Arc<Wanted>>,
+    removed: Vec<String>,
+}
+
+/// The names of destinations that a reload changes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Changes {
+    /// New ones.
+    pub added: Vec<String>,
+    /// Those with other settings, or with another credential or certificate in the same file.
+    pub changed: Vec<String>,
+    /// Those that are not configured any more.
+    pub removed: Vec<String>,
+}
+
+/// Why a destination is not forwarded to.
 #[derive(Debug, thiserror::Error)]
 #[error("destination {name:?}: {problem}")]
 pub struct ForwardError {
@@ -139,155 +154,94 @@ impl Forwarding {
     /// Starts all destinations. Blocks for as long as their small files take; must be called in a tokio runtime.
     pub fn start(destinations: &[Destination], source: &Source) -> Result<Self, ForwardError> {
         remove_old_cursors(destinations, &source.journal)?;
-        let (stop, stopping) = watch::channel(false);
         let mut forwarding = Self {
-            observed: Vec::new(),
-            orders: Vec::new(),
-            stop,
-            readers: Vec::new(),
-            tasks: JoinSet::new(),
+            observed: Live::default(),
+            source: source.clone(),
+            slots: BTreeMap::new(),
+            keepers: JoinSet::new(),
         };
+        forwarding.observed.order(names(destinations));
         for destination in destinations {
-            forwarding
-                .start_one(destination, source, stopping.clone())
-                .map_err(|problem| ForwardError { name: destination.name.clone(), problem })?;
+            let begun = Wanted::new(destination, source)
+                .map_err(ForwardProblem::from)
+                .and_then(|wanted| Ok((Running::begin(&wanted, source)?, wanted)));
+            let (running, wanted) =
+                begun.map_err(|problem| ForwardError { name: destination.name.clone(), problem })?;
+            forwarding.observed.put(wanted.observed.clone());
+            forwarding.keep(Arc::new(wanted), Some(running));
         }
         Ok(forwarding)
     }
 
-    fn start_one(
-        &mut self,
-        destination: &Destination,
-        source: &Source,
-        stop: watch::Receiver<bool>,
-    ) -> Result<(), ForwardProblem> {
-        let client =
-            Client::new(destination, Some(&Forwarder::of(source.journal.id())), source.clock.clone())?;
-        let folder = folder_of(&source.data_dir, &destination.name);
-        let cursor = open_cursor(destination, &source.journal, &folder)?;
-        let state_cursor = open_state_cursor(destination, &source.journal, &folder, &cursor)?;
-        let figures = Arc::new(DestinationFigures::default());
-        figures.set_committed(cursor.position());
-        let letters = Arc::new(DeadLetters::of(&folder));
-        let (orders, ordered) = watch::channel(Orders::default());
-        let lane = Arc::new(Lane {
-            name: destination.name.clone(),
-            client,
-            encoding: destination.encoding(),
-            letters: letters.clone(),
-            figures: figures.clone(),
-            clock: source.clock.clone(),
-            random: Mutex::new(fastrand::Rng::with_seed(seed(
-                &source.journal,
-                &destination.name,
-                &*source.clock,
-            ))),
-            not_before: Mutex::new(Monotonic::default()),
-            deliveries: AtomicU64::new(0),
-            refused_at: Mutex::default(),
-            is_unburied: AtomicBool::new(false),
-            orders: ordered.clone(),
-        });
-        let fingerprint = crc32c::crc32c(format!("{} {destination:?}", env!("CARGO_PKG_VERSION")).as_bytes());
-        let committer = Arc::new(Committer {
-            cursor,
-            state_cursor,
-            folder,
-            state_pending: AtomicBool::new(false),
-            fingerprint,
-        });
-        let (units, received) = mpsc::channel(UNITS_MAX);
-        let destination = Arc::new(destination.clone());
-        let reader = Reader {
-            destination: destination.clone(),
-            journal: source.journal.clone(),
-            log: source.log.clone(),
-            wake: source.journal.subscribe(),
-            lane: lane.clone(),
-            committer: committer.clone(),
-            preparer: Preparer::new(destination.clone(), lane.clone(), source.journal.id()),
-            units,
-            orders: orders.clone(),
-            stop,
-        };
-        // The thread waits with timers of its own: it never polls.
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-        let name = format!("muster-fwd-{}", destination.name);
-        self.readers.push(std::thread::Builder::new().name(name).spawn(move || reader.run(&runtime))?);
-        let pipeline =
-            Pipeline::new(received, lane.clone(), committer, ordered, destination.requests_in_flight_max);
-        self.tasks.spawn(pipeline.run());
-        self.tasks.spawn(pipeline::retry_dead_letters(lane, letters));
-        self.orders.push(orders);
-        self.observed.push(Observed {
-            name: destination.name.clone(),
-            profile: destination.profile.name,
-            transport: destination.transport.name(),
-            figures,
-            journal: source.journal.clone(),
-            clock: source.clock.clone(),
-        });
-        Ok(())
+    /// What these destinations would change. Reads their files, for unchanged ones too, and does nothing else: one that
+    /// cannot be used is an error.
+    pub fn plan(&self, destinations: &[Destination]) -> Result<Plan, ForwardError> {
+        let mut plan =
+            Plan { order: names(destinations), added: Vec::new(), changed: Vec::new(), removed: Vec::new() };
+        for destination in destinations {
+            let name = &destination.name;
+            let wanted = Wanted::new(destination, &self.source)
+                .map_err(|error| ForwardError { name: name.clone(), problem: error.into() })?;
+            match self.slots.get(name).and_then(Slot::wanted) {
+                Some(before) if wanted.is_like(&before) => {}
+                Some(before) => plan.changed.push(Arc::new(wanted.in_place_of(&before))),
+                None => plan.added.push(Arc::new(wanted)),
+            }
+        }
+        let is_removed =
+            |(name, slot): &(&String, &Slot)| slot.wanted().is_some() && !plan.order.contains(name);
+        plan.removed = self.slots.iter().filter(is_removed).map(|(name, _)| name.clone()).collect();
+        Ok(plan)
+    }
+
+    /// Has a plan brought about, without waiting for it: what ends has 5 s for what is out. Must be called in a tokio
+    /// runtime, and with the newest plan.
+    pub fn apply(&mut self, plan: Plan) -> Changes {
+        let named = |all: &[Arc<Wanted>]| all.iter().map(|one| one.destination.name.clone()).collect();
+        let changes =
+            Changes { added: named(&plan.added), changed: named(&plan.changed), removed: plan.removed };
+        self.slots.retain(|_, slot| !slot.is_gone());
+        while self.keepers.try_join_next().is_some() {}
+        self.observed.order(plan.order);
+        for wanted in plan.added.into_iter().chain(plan.changed) {
+            let slot = self.slots.get(&wanted.destination.name);
+            if !slot.is_some_and(|slot| slot.run(wanted.clone())) {
+                self.keep(wanted, None);
+            }
+        }
+        for slot in changes.removed.iter().filter_map(|name| self.slots.get(name)) {
+            slot.remove();
+        }
+        changes
+    }
+
+    fn keep(&mut self, wanted: Arc<Wanted>, running: Option<Running>) {
+        let name = wanted.destination.name.clone();
+        let (slot, keeper) = Slot::new(wanted, running, self.source.clone(), self.observed.clone());
+        self.keepers.spawn(keeper.run());
+        self.slots.insert(name, slot);
     }
 
     /// Ends in order: requests that are out have 5 s, what has ended is saved, the rest is repeated by the next start.
     pub async fn stop(mut self) {
-        // The receivers are the tasks and threads; those that have gone need no word.
-        let _ = self.stop.send(true);
-        for orders in &self.orders {
-            orders.send_modify(|orders| orders.stop = true);
-        }
-        let readers = std::mem::take(&mut self.readers);
-        let joined =
-            tokio::task::spawn_blocking(move || readers.into_iter().all(|reader| reader.join().is_ok()));
-        while self.tasks.join_next().await.is_some() {}
-        if !matches!(joined.await, Ok(true)) {
-            tracing::error!("a destination's reader panicked");
+        self.slots.values().for_each(Slot::end);
+        while let Some(ended) = self.keepers.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a destination did not end in order");
+            }
         }
     }
 }
 
-/// The destination's cursor; at the journal's end if the destination is new.
-fn open_cursor(
-    destination: &Destination,
-    journal: &Journal,
-    folder: &Path,
-) -> Result<Cursor, ForwardProblem> {
-    let name = format!("{CURSOR_PREFIX}{}", destination.name);
-    let is_new = !folder.is_dir() || !journal.cursor_names().contains(&name);
-    let cursor = journal.cursor(&name)?;
-    if is_new {
-        commit::forget(folder);
-        cursor.advance(journal.durable())?;
-        // Made last: until it is there, the destination is new.
-        dead_letter::make_folder(folder)?;
-        tracing::info!(destination = %destination.name, "new destination; it gets what comes from now on");
+impl Changes {
+    /// Whether nothing is changed.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
     }
-    Ok(cursor)
 }
 
-/// The cursor of what is kept between records, for destinations that keep something.
-fn open_state_cursor(
-    destination: &Destination,
-    journal: &Journal,
-    folder: &Path,
-    cursor: &Cursor,
-) -> Result<Option<Cursor>, ForwardProblem> {
-    let name = format!("{STATE_CURSOR_PREFIX}{}", destination.name);
-    if !destination.wants(Signal::Metrics) {
-        journal.remove_cursor(&name)?;
-        commit::forget_state(folder);
-        return Ok(None);
-    }
-    if !journal.cursor_names().contains(&name) {
-        // Nothing has held the journal for a state from before.
-        commit::forget_state(folder);
-    }
-    let state_cursor = journal.cursor(&name)?;
-    if commit::state_at(folder).is_none() {
-        state_cursor.advance(cursor.position())?;
-    }
-    Ok(Some(state_cursor))
+fn names(destinations: &[Destination]) -> Vec<String> {
+    destinations.iter().map(|destination| destination.name.clone()).collect()
 }
 
 /// Takes the cursors of destinations away that are not configured any more.
@@ -307,11 +261,4 @@ fn remove_old_cursors(destinations: &[Destination], journal: &Journal) -> Result
         tracing::info!(destination = name, "destination is not configured any more; its queue is let go");
     }
     Ok(())
-}
-
-/// Differs between destinations, collectors and starts, so that their waits do.
-fn seed(journal: &Journal, name: &str, clock: &dyn Clock) -> u64 {
-    let mut bytes = journal.id().to_vec();
-    bytes.extend_from_slice(name.as_bytes());
-    clock.wall().0 ^ u64::from(crc32c::crc32c(&bytes)) << 32
 }

@@ -1,9 +1,9 @@
 //! The pages: `/metrics`, `/healthz`, `/readyz`, `/api/v1/...` and `/`.
 //!
 //! On loopback, and with `insecure`, everybody may read everything, unless `http_credentials = "required"`. Elsewhere a
-//! token shows the data of its own team alone, or everything if it is an operator's, and an agent's shows nothing;
-//! `/healthz` and `/readyz` tell no data and need none. Who shows a token of Muster's where none is needed is judged by
-//! it all the same. Only GET and HEAD are known. A connection has bounds in number, in the time to send a request, and in its whole life.
+//! token shows the data of its own team alone, or everything if it is an operator's, and an agent's shows nothing; a
+//! certificate whose name the configuration lists does as such a token ([`crate::readers`]). `/healthz` and `/readyz` tell
+//! no data and need none. Who shows a token of Muster's or a certificate where none is needed is judged by it all the same. Only GET and HEAD are known. A connection has bounds in number, in the time to send a request, and in its whole life.
 
 mod api;
 mod audited;
@@ -25,13 +25,13 @@ use muster::clock::Clock;
 use muster::ids::Team;
 use tokio::sync::{Semaphore, watch};
 
-use connection::ShownToken;
+use connection::LastReading;
 pub use connection::serve;
 
 use crate::aggregate::View;
 use crate::audit::AuditLog;
-use crate::credentials::{self, Credentials, Presented, ReaderRefused, Reading, Sight};
-use crate::forward::figures::Observed;
+use crate::credentials::{self, Credentials, Presented, ReaderRefused, Sight};
+use crate::forward::Live;
 use crate::history::ServedHistory;
 use crate::telemetry::Telemetry;
 
@@ -55,7 +55,7 @@ pub struct Pages {
     /// For the times on the page.
     pub clock: Arc<dyn Clock>,
     /// Where telemetry is forwarded to.
-    pub destinations: Vec<Observed>,
+    pub destinations: Live,
     /// Rows of files and journal; `None` when it is off.
     pub history: Option<Arc<ServedHistory>>,
     /// True: the collector stops.
@@ -137,11 +137,11 @@ impl FromRequestParts<Shared> for Reader {
             return Ok(Reader::All);
         }
         match pages.credentials.authenticate_reader(shown) {
-            Ok(Reading { sight, token }) => {
-                if let Some(shown) = parts.extensions.get::<ShownToken>() {
-                    shown.note(token);
+            Ok(reading) => {
+                if let Some(last) = parts.extensions.get::<LastReading>() {
+                    last.note(reading.clone());
                 }
-                Ok(match sight {
+                Ok(match reading.sight {
                     Sight::Team(team) => Reader::Team(team),
                     Sight::All => Reader::All,
                 })

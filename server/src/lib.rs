@@ -22,6 +22,7 @@ pub mod ingest;
 pub mod otlp_door;
 mod own_file;
 pub mod quota;
+pub mod readers;
 pub mod readiness;
 mod record_file;
 pub mod remote_configuration;

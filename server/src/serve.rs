@@ -24,14 +24,14 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-pub use reload::ReloadReport;
+pub use reload::{ReloadError, ReloadReport};
 
 use crate::accept::{PerIp, Permits};
 use crate::aggregate::Folding;
 use crate::audit::AuditLog;
 use crate::authority::AuthorityError;
 use crate::config::{Config, ConfigError};
-use crate::credentials::TokenFileError;
+use crate::credentials::{Credentials, TokenFileError};
 use crate::figures::{Door, Figures, Label};
 use crate::fleet::Fleet;
 use crate::forward::{ForwardError, Forwarding};
@@ -41,7 +41,7 @@ use crate::quota::Quotas;
 use crate::readiness::Pulse;
 use crate::remote_configuration::Board;
 use crate::stop::stopped;
-use crate::telemetry::TelemetryError;
+use crate::telemetry::{Telemetry, TelemetryError};
 use crate::tls::{Certificate, TlsError};
 
 /// What streams and connections have to end in; the aggregate's last snapshot needs the rest of the 10 s.
@@ -67,6 +67,7 @@ pub struct Server {
     journal: Arc<Journal>,
     folding: Folding,
     forwarding: Forwarding,
+    telemetry: Arc<Telemetry>,
     history: HistoryKeeping,
     adjustable: Adjustable,
     stop: watch::Sender<bool>,
@@ -84,6 +85,7 @@ struct Adjustable {
     admission: Arc<Admission>,
     quotas: Arc<Quotas>,
     certificate: Option<Arc<Certificate>>,
+    credentials: Arc<Credentials>,
     board: Arc<Board>,
 }
 
@@ -174,8 +176,9 @@ impl Server {
         Pulse { journal: Arc::downgrade(&self.journal), figures: self.figures.clone() }
     }
 
-    /// Changes what can be changed while running, and says what cannot.
-    pub fn reload(&mut self, config: Config) -> Result<ReloadReport, TlsError> {
+    /// Changes what can be changed while running, and says what cannot. Must be called in a tokio runtime. Destinations that
+    /// are changed or taken out end meanwhile: it does not wait for them.
+    pub fn reload(&mut self, config: Config) -> Result<ReloadReport, ReloadError> {
         reload::apply(self, config)
     }
 

@@ -8,7 +8,7 @@ mod history;
 mod instruments;
 mod logs;
 
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Meter, MeterProvider};
@@ -18,9 +18,9 @@ use opentelemetry_sdk::metrics::{Instrument, SdkMeterProvider, Stream};
 use prometheus::{Registry, TextEncoder};
 
 use crate::config::destination::DESTINATIONS_MAX;
+use crate::forward::Live;
 use crate::quota::TEAMS_COUNTED_MAX;
 
-pub use destinations::observe_destinations;
 pub use history::observe_history;
 pub use instruments::{Observed, observe};
 pub use logs::{LogFormat, LogReload, Logging, init};
@@ -45,6 +45,7 @@ const QUOTA_SERIES_MAX: usize = (TEAMS_COUNTED_MAX + 2) * 6;
 pub struct Telemetry {
     provider: SdkMeterProvider,
     registry: Registry,
+    destinations: Once,
 }
 
 /// Why the collector cannot observe itself.
@@ -79,12 +80,18 @@ impl Telemetry {
         };
         let builder = SdkMeterProvider::builder().with_reader(exporter).with_view(few_series);
         let provider = builder.with_resource(resource()).build();
-        Ok(Arc::new(Self { provider, registry }))
+        Ok(Arc::new(Self { provider, registry, destinations: Once::new() }))
     }
 
     /// Where instruments are made.
     pub fn meter(&self) -> Meter {
         self.provider.meter(SERVICE_NAME)
+    }
+
+    /// Shows the figures of destinations from now on. To be called when there is one: the instruments take a MiB, which a
+    /// collector without destinations does not pay.
+    pub fn observe_destinations(&self, live: &Live) {
+        self.destinations.call_once(|| destinations::observe(&self.meter(), live));
     }
 
     /// All figures as Prometheus text 0.0.4.

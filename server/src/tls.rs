@@ -16,6 +16,7 @@ use muster::clock::{Clock, WallTime};
 use muster::private_file;
 use parking_lot::Mutex;
 use rustls::crypto::ring;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
@@ -86,6 +87,17 @@ pub enum TlsError {
     /// rustls refuses them.
     #[error("certificate cannot be used: {0}")]
     Rustls(#[from] rustls::Error),
+    /// A file does not say whose certificates are taken.
+    #[error("{path} cannot say whose certificates read the pages: {problem}")]
+    NoAuthority {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The authorities of those who read the pages with a certificate.
+    #[error("server.http_client_ca_file: {0}")]
+    HttpClients(#[source] Box<TlsError>),
     /// The own authority does not issue it.
     #[error("the collector's own certificate: {0}")]
     NotIssued(String),
@@ -94,7 +106,11 @@ pub enum TlsError {
 impl TlsError {
     /// Whether the same files may be usable at the next look.
     pub(crate) fn is_passing(&self) -> bool {
-        matches!(self, Self::Io { source, .. } if record_file::is_passing(source))
+        match self {
+            Self::Io { source, .. } => record_file::is_passing(source),
+            Self::HttpClients(error) => error.is_passing(),
+            _ => false,
+        }
     }
 }
 
@@ -114,15 +130,16 @@ impl Certificate {
         Ok(Arc::new(Self { source, age, key, authority, clock }))
     }
 
-    /// Settings of a listener that speaks `protocol` (ALPN). Peers may show certificates of the authority.
-    pub fn server_config(
+    /// Settings of a listener that speaks `protocols` (ALPN). Peers may show certificates that `trust` accepts.
+    pub(crate) fn server_config(
         self: &Arc<Self>,
         protocols: &[&str],
+        trust: Arc<dyn ClientCertVerifier>,
     ) -> Result<Arc<rustls::ServerConfig>, TlsError> {
         let provider = Arc::new(ring::default_provider());
         let builder =
             rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-        let builder = builder.with_client_cert_verifier(self.authority.trust());
+        let builder = builder.with_client_cert_verifier(trust);
         let mut config = builder.with_cert_resolver(self.clone());
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
         Ok(Arc::new(config))
@@ -247,17 +264,20 @@ fn load(files: &TlsFiles) -> Result<CertifiedKey, TlsError> {
 pub(crate) fn read_pair(
     files: &TlsFiles,
 ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
-    let pem = |path: &Path, what| TlsError::Pem { path: path.to_owned(), what };
-    let chain_pem = read_bounded(&files.cert_file, |_| Ok(()))?;
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(&chain_pem)
-        .collect::<Result<_, _>>()
-        .map_err(|_| pem(&files.cert_file, "certificate"))?;
-    if chain.is_empty() {
-        return Err(pem(&files.cert_file, "certificate"));
-    }
+    let chain = read_certificates(&files.cert_file)?;
     let key_pem = zeroize_on_drop(read_bounded(&files.key_file, |file| refuse_loose(file, &files.key_file))?);
-    let key = PrivateKeyDer::from_pem_slice(&key_pem).map_err(|_| pem(&files.key_file, "private key"))?;
+    let key = PrivateKeyDer::from_pem_slice(&key_pem)
+        .map_err(|_| TlsError::Pem { path: files.key_file.clone(), what: "private key" })?;
     Ok((chain, key))
+}
+
+/// The certificates in a file, one at least.
+pub(crate) fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let pem = || TlsError::Pem { path: path.to_owned(), what: "certificate" };
+    let text = read_bounded(path, |_| Ok(()))?;
+    let certificates: Vec<_> =
+        CertificateDer::pem_slice_iter(&text).collect::<Result<_, _>>().map_err(|_| pem())?;
+    if certificates.is_empty() { Err(pem()) } else { Ok(certificates) }
 }
 
 fn read_bounded(path: &Path, check: impl Fn(&File) -> Result<(), TlsError>) -> Result<Vec<u8>, TlsError> {

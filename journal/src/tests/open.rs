@@ -175,6 +175,25 @@ fn cursors_have_names_bounds_and_an_end() {
 }
 
 #[test]
+fn a_cursor_is_made_where_it_is_to_begin_and_stays_there_if_it_was_made_before() {
+    let fs = SimFs::new();
+    let (journal, _) = open(&fs);
+    fill(&journal, 1..=3);
+    assert!(journal.cursor_from("late", Position(4)).is_err(), "past the durable end");
+    assert!(journal.cursor_names().is_empty());
+    assert_eq!(journal.cursor_from("late", Position(2)).unwrap().position(), Position(2));
+    assert_eq!(journal.cursor_from("late", Position(3)).unwrap().position(), Position(2));
+    drop(journal);
+    let (journal, recovery) = open(&fs);
+    assert!(recovery.cursors_damaged.is_empty());
+    let cursor = journal.cursor("late").unwrap();
+    assert_eq!(cursor.position(), Position(2));
+    cursor.advance(Position(3)).unwrap();
+    drop((journal, cursor));
+    assert_eq!(open(&fs).0.cursor("late").unwrap().position(), Position(3));
+}
+
+#[test]
 fn heads_and_slots_are_as_specified() {
     let head =
         SegmentHead { journal_id: *b"0123456789abcdef", first: 0x0102, created_wall_us: 0x0304 }.encode();

@@ -4,11 +4,13 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use muster::clock::WallTime;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use crate::authority::PeerCertificate;
+use crate::readers::Readers;
 
 /// A peer's connection.
 #[derive(Debug)]
@@ -20,12 +22,19 @@ pub enum PeerIo {
 }
 
 impl PeerIo {
-    /// The certificate that the peer showed in its handshake.
-    pub(crate) fn peer_certificate(&self) -> Option<PeerCertificate> {
-        match self {
-            PeerIo::Plain(_) => None,
-            PeerIo::Tls(stream) => stream.get_ref().1.peer_certificates()?.first().map(PeerCertificate::of),
-        }
+    /// The certificate that the peer showed in its handshake: an agent's, unless there are `readers` and it is theirs.
+    pub(crate) fn peer_certificate(
+        &self,
+        readers: Option<&Readers>,
+        now: WallTime,
+    ) -> Option<PeerCertificate> {
+        let PeerIo::Tls(stream) = self else { return None };
+        let chain = stream.get_ref().1.peer_certificates()?;
+        let certificate = PeerCertificate::of(chain.first()?);
+        Some(match readers {
+            Some(readers) if !readers.is_agents(&certificate, chain, now) => certificate.into_readers(chain),
+            _ => certificate,
+        })
     }
 }
 

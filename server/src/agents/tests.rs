@@ -36,6 +36,7 @@ fn shown(serial: &str, sha256: &str) -> PeerCertificate {
         not_after: WallTime(u64::MAX),
         serial: serial.to_owned(),
         sha256: sha256.to_owned(),
+        reader: None,
     }
 }
 

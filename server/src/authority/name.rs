@@ -9,9 +9,9 @@ use rustls_pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::fingerprint;
+use super::{ReaderCertificate, fingerprint};
 
-const SCHEME: &str = "muster://";
+pub(super) const SCHEME: &str = "muster://";
 const KIND: &str = "agent";
 
 /// An agent of a team.
@@ -34,6 +34,8 @@ pub struct PeerCertificate {
     pub serial: String,
     /// SHA-256 of it in hexadecimal digits: two may have one serial number, if somebody else has the authority's key.
     pub sha256: String,
+    /// At the pages, if the own authority has not issued it: who it may be of then. Such a one is never an agent's.
+    pub reader: Option<ReaderCertificate>,
 }
 
 /// A name that is none of an agent's.
@@ -64,12 +66,12 @@ impl FromStr for AgentName {
 }
 
 impl PeerCertificate {
-    /// Reads a certificate that has been verified.
+    /// Reads a certificate that has been verified to be of the own authority.
     pub(crate) fn of(certificate: &CertificateDer<'_>) -> Self {
         // What the verifier has accepted can be parsed; if not, it is of nobody and has ended.
         let sha256 = fingerprint(certificate);
         let Ok((_, parsed)) = X509Certificate::from_der(certificate) else {
-            return Self { name: None, not_after: WallTime(0), serial: String::new(), sha256 };
+            return Self { name: None, not_after: WallTime(0), serial: String::new(), sha256, reader: None };
         };
         let ends_at = u64::try_from(parsed.validity().not_after.timestamp()).unwrap_or(0);
         let names = parsed.subject_alternative_name().ok().flatten();
@@ -78,7 +80,13 @@ impl PeerCertificate {
             _ => None,
         });
         let serial = parsed.raw_serial().iter().map(|byte| format!("{byte:02x}")).collect();
-        Self { name, not_after: WallTime(ends_at.saturating_mul(1_000_000)), serial, sha256 }
+        let not_after = WallTime(ends_at.saturating_mul(1_000_000));
+        Self { name, not_after, serial, sha256, reader: None }
+    }
+
+    /// The same, of another authority: whatever name it has, it is no agent's.
+    pub(crate) fn into_readers(self, chain: &[CertificateDer<'_>]) -> Self {
+        Self { name: None, reader: Some(ReaderCertificate::of(chain)), ..self }
     }
 }
 

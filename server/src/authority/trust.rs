@@ -4,8 +4,10 @@
 //! whose certificate has ended, is not: its handshake fails.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use muster::clock::WallTime;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::ring;
 use rustls::server::WebPkiClientVerifier;
@@ -19,31 +21,56 @@ pub(crate) struct ClientTrust {
     current: ArcSwap<Verifier>,
 }
 
+/// Whether certificates are of certain authorities.
 #[derive(Debug)]
-struct Verifier(Arc<dyn ClientCertVerifier>);
+pub(crate) struct Verifier(Arc<dyn ClientCertVerifier>);
 
 impl ClientTrust {
     /// Trusts these.
     pub(crate) fn new(authorities: &[CertificateDer<'static>]) -> Result<Self, Error> {
-        Ok(Self { current: ArcSwap::from_pointee(verifier(authorities)?) })
+        Ok(Self { current: ArcSwap::from_pointee(Verifier::of(authorities)?) })
     }
 
     /// Trusts these from the next handshake on.
     pub(crate) fn replace(&self, authorities: &[CertificateDer<'static>]) -> Result<(), Error> {
-        self.current.store(Arc::new(verifier(authorities)?));
+        self.current.store(Arc::new(Verifier::of(authorities)?));
         Ok(())
+    }
+
+    /// Whether one of them has issued this certificate, as of that time.
+    pub(crate) fn has_issued(&self, chain: &[CertificateDer<'_>], at: WallTime) -> bool {
+        self.current.load().has_issued(chain, at)
     }
 }
 
-fn verifier(authorities: &[CertificateDer<'static>]) -> Result<Verifier, Error> {
-    let mut roots = RootCertStore::empty();
-    for authority in authorities {
-        roots.add(authority.clone())?;
+impl Verifier {
+    /// Of these.
+    pub(crate) fn of(authorities: &[CertificateDer<'static>]) -> Result<Self, Error> {
+        let mut roots = RootCertStore::empty();
+        for authority in authorities {
+            roots.add(authority.clone())?;
+        }
+        let provider = Arc::new(ring::default_provider());
+        let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        let built = builder.allow_unauthenticated().build();
+        Ok(Self(built.map_err(|error| Error::General(error.to_string()))?))
     }
-    let provider = Arc::new(ring::default_provider());
-    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-    let built = builder.allow_unauthenticated().build();
-    Ok(Verifier(built.map_err(|error| Error::General(error.to_string()))?))
+
+    /// Whether one of them has issued the first of these for a client, through the others, as of that time.
+    pub(crate) fn has_issued(&self, chain: &[CertificateDer<'_>], at: WallTime) -> bool {
+        let at = UnixTime::since_unix_epoch(Duration::from_micros(at.0));
+        chain.split_first().is_some_and(|(first, others)| self.verify(first, others, at).is_ok())
+    }
+
+    /// As in a handshake.
+    pub(crate) fn verify(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        self.0.verify_client_cert(end_entity, intermediates, now)
+    }
 }
 
 impl ClientCertVerifier for ClientTrust {
@@ -62,7 +89,7 @@ impl ClientCertVerifier for ClientTrust {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        self.current.load().0.verify_client_cert(end_entity, intermediates, now)
+        self.current.load().verify(end_entity, intermediates, now)
     }
 
     fn verify_tls12_signature(

@@ -15,6 +15,7 @@ use crate::config::destination::Credential;
 use crate::config::remote::never_chosen;
 use crate::config::{Config, ConfigError, Overrides};
 use crate::forward::probe;
+use crate::readers;
 use crate::remote_configuration::Offer;
 
 /// Arguments of `muster check-config`.
@@ -40,6 +41,7 @@ pub(super) fn run(arguments: Arguments) -> Result<(), Failure> {
         AgentConfig::load(Some(&path), AgentOverrides::default(), &settings::process_environment)
             .map_err(|error| Failure::Config(ConfigError::Agent(error)))?;
     }
+    check_http_clients(&config)?;
     warn_of_credentials(&config)?;
     warn_of_entries_never_chosen(&config)?;
     if arguments.probe {
@@ -66,6 +68,25 @@ fn warn_of_entries_never_chosen(config: &Config) -> Result<(), Failure> {
         io::stderr().lock().write_all(warning.as_bytes()).map_err(Failure::other)?;
     }
     Ok(())
+}
+
+/// The authorities of those who read the pages with a certificate.
+fn check_http_clients(config: &Config) -> Result<(), Failure> {
+    let Some(clients) = &config.http_clients else { return Ok(()) };
+    readers::authorities(&clients.ca_file).map_err(|error| {
+        let (setting, problem) = ("server.http_client_ca_file", reasons(&error));
+        Failure::Config(ConfigError::Invalid { setting, problem })
+    })?;
+    let mut warnings = String::new();
+    if clients.listed.is_empty() {
+        let problem = "no [[server.http_client]] is listed, and nobody reads with a certificate";
+        warnings.push_str(&format!("warning: server.http_client_ca_file: {problem}\n"));
+    }
+    // A flag or a variable may say another address when it serves.
+    if let Err(problem) = config.refuse_certificates_on_loopback() {
+        warnings.push_str(&format!("warning: {problem}; the collector does not start so\n"));
+    }
+    io::stderr().lock().write_all(warnings.as_bytes()).map_err(Failure::other)
 }
 
 /// A variable may be set for the collector and not here, so that this is no fault of the file.

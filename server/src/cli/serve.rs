@@ -19,6 +19,7 @@ use super::Failure;
 use crate::audit::{Entry, What, Who};
 use crate::config::{Config, Overrides};
 use crate::figures::Reload;
+use crate::forward::Changes;
 use crate::readiness::keep_proving;
 use crate::serve::{RunError, Server};
 use crate::telemetry::{self, LogFormat, LogReload};
@@ -70,7 +71,9 @@ impl Arguments {
             unsafe_no_sync: self.unsafe_no_sync,
         };
         let path = self.config.clone().or_else(|| settings::default_file(&settings::process_environment));
-        Ok(Config::load(path.as_deref(), &overrides)?)
+        let config = Config::load(path.as_deref(), &overrides)?;
+        config.refuse_certificates_on_loopback()?;
+        Ok(config)
     }
 }
 
@@ -149,6 +152,10 @@ fn reload(arguments: &Arguments, server: &mut Server, log: &LogReload) {
             }
             if !report.restart_needed.is_empty() {
                 tracing::warn!(settings = ?report.restart_needed, "these settings take effect at the next start");
+            }
+            let Changes { added, changed, removed } = &report.destinations;
+            if !report.destinations.is_empty() {
+                tracing::info!(?added, ?changed, ?removed, "destinations changed");
             }
             tracing::info!("configuration reloaded");
         }

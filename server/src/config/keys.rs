@@ -6,18 +6,21 @@ use super::ConfigError;
 use super::authority::{AUTHORITY_KEYS as AUTHORITY, TLS_KEYS as TLS};
 use super::destination::{FILTER_KEYS as DESTINATION_FILTER, KEYS as DESTINATION};
 use super::history::KEYS as HISTORY;
+use super::http_clients::KEYS as HTTP_CLIENT;
 use super::remote::{self, KEYS as REMOTE};
 
 /// Keys of the file's top level; the sections of others are checked by their owners.
 const SECTIONS: [&str; 5] = ["server", "agent", "history", "destination", "remote_configuration"];
 
-const SERVER: [&str; 11] = [
+const SERVER: [&str; 13] = [
     "grpc_listen",
     "http_listen",
     "otlp_http_listen",
     "data_dir",
     "insecure",
     "http_credentials",
+    "http_client_ca_file",
+    "http_client",
     "log",
     "tls",
     "authority",
@@ -52,9 +55,10 @@ const JOURNAL: [&str; 5] =
 
 /// Refuses the first key that nobody reads. Text that is no TOML passes: serde reports it with its place.
 pub(super) fn check(text: &str) -> Result<(), ConfigError> {
-    let sections: [(&[&str], &[&str]); 14] = [
+    let sections: [(&[&str], &[&str]); 15] = [
         (&[], &SECTIONS),
         (&["server"], &SERVER),
+        (&["server", "http_client"], &HTTP_CLIENT),
         (&["server", "tls"], &TLS),
         (&["server", "authority"], &AUTHORITY),
         (&["server", "limits"], &LIMITS),

@@ -9,6 +9,7 @@ use muster::settings;
 use super::authority::{RawAuthority, RawTls};
 use super::destination;
 use super::history::RawHistory;
+use super::http_clients::{self, RawHttpClient};
 use super::limits::RawLimits;
 use super::remote::{self, RawRemoteConfiguration};
 use super::{
@@ -52,6 +53,8 @@ struct Server {
     data_dir: Option<PathBuf>,
     insecure: bool,
     http_credentials: Option<String>,
+    http_client_ca_file: Option<PathBuf>,
+    http_client: Vec<RawHttpClient>,
     log: Option<String>,
     tls: Option<RawTls>,
     authority: RawAuthority,
@@ -92,6 +95,7 @@ impl File {
             authority: server.authority.validate()?,
             insecure: over.insecure || server.insecure,
             http_credentials_required: is_required(server.http_credentials.as_deref())?,
+            http_clients: http_clients::validate(server.http_client_ca_file, server.http_client)?,
             log: log_directives(over.log.or(server.log).unwrap_or_else(|| LOG_DEFAULT.to_owned()))?,
             limits: server.limits.validate()?,
             journal: JournalSettings { unsafe_no_sync: over.unsafe_no_sync, ..server.journal.validate()? },

@@ -8,7 +8,7 @@ use muster::credential::TokenId;
 use super::NotAccepted;
 use super::guesses::Guesses;
 use crate::audit::{AuditLog, Entry, What, Who};
-use crate::authority::AgentName;
+use crate::authority::{AgentName, ReaderName};
 use crate::figures::{CredentialRefusal, Figures, Label};
 
 /// Whom a refused credential names.
@@ -20,6 +20,8 @@ pub(super) enum About<'a> {
     Token(&'a TokenId),
     /// An agent of this name.
     Agent(&'a AgentName),
+    /// A reader by certificate, of which this is the first name.
+    Reader(&'a ReaderName),
 }
 
 #[derive(Debug)]
@@ -53,6 +55,7 @@ impl Refusals {
                 About::Nobody => entry,
                 About::Token(id) => entry.token(id),
                 About::Agent(name) => entry.team(&name.team).agent(name.agent),
+                About::Reader(name) => entry.with("reader", name.as_str()),
             });
         }
         NotAccepted

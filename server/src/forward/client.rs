@@ -31,7 +31,7 @@ use super::answer::{self, Verdict};
 use super::encode::{Encoding, Outgoing};
 use super::forwarder::Forwarder;
 use crate::config::destination::Destination;
-use connect::HttpClient;
+use connect::{FilesDigest, HttpClient};
 use signing::Signing;
 
 /// Largest answer that is read.
@@ -49,6 +49,7 @@ pub(super) struct Client {
     urls: PerSignal<Uri>,
     headers: PerSignal<HeaderMap>,
     signing: Signing,
+    files: FilesDigest,
     answers: &'static Answers,
     timeout: Duration,
     clock: Arc<dyn Clock>,
@@ -92,8 +93,9 @@ impl Client {
             }
             headers
         };
+        let (http, files) = connect::client(destination)?;
         Ok(Self {
-            http: connect::client(destination)?,
+            http,
             encoding: destination.encoding(),
             urls: PerSignal {
                 logs: url(Signal::Logs)?,
@@ -106,6 +108,7 @@ impl Client {
                 traces: headers(Signal::Traces),
             },
             signing: Signing::new(profile, destination.credential.clone())?,
+            files,
             answers: &profile.answers,
             timeout: destination.timeout,
             clock,
@@ -128,6 +131,11 @@ impl Client {
     /// Reads the credential anew, since it may have been changed where it is kept. What cannot be read leaves the old one.
     pub(super) fn read_credential_again(&self) {
         self.signing.read_again();
+    }
+
+    /// Whether the other one, of the same settings, has the same credential and certificates.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        self.signing.is_like(&other.signing) && self.files == other.files
     }
 
     fn request(&self, outgoing: &Outgoing) -> Request<Body> {

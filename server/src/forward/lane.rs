@@ -59,7 +59,7 @@ pub(super) struct Job {
 pub(super) enum Ending {
     /// Every item of it is accounted for.
     Settled,
-    /// The collector stops; it will be sent again.
+    /// The destination stops; it will be sent again.
     Abandoned,
 }
 
@@ -67,7 +67,7 @@ pub(super) enum Ending {
 #[derive(Debug)]
 pub(super) struct Lane {
     pub(super) name: String,
-    pub(super) client: Client,
+    pub(super) client: Arc<Client>,
     pub(super) encoding: Encoding,
     pub(super) letters: Arc<DeadLetters>,
     pub(super) figures: Arc<DestinationFigures>,

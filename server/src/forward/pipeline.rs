@@ -18,7 +18,7 @@ use super::figures::reason;
 use super::lane::{Ending, Job, Lane, Orders, told_to_stop};
 use super::window::{Due, TicketId, Unit, Window};
 
-/// What requests that are out have to end in when the collector stops.
+/// What requests that are out have to end in when the destination stops.
 const STOP_WAIT: Duration = Duration::from_secs(5);
 /// Before a commit that failed is tried again.
 const COMMIT_RETRY: Duration = Duration::from_secs(1);
@@ -55,7 +55,7 @@ impl Pipeline {
         Self { units, lane, committer, orders, window, sending, out, committing: None }
     }
 
-    /// Runs until the collector stops.
+    /// Runs until the destination stops.
     pub(super) async fn run(mut self) {
         let mut has_units = true;
         loop {
@@ -173,6 +173,12 @@ async fn finished(committing: &mut Option<Committing>) -> Result<Result<(), Comm
     }
 }
 
+/// Comes true when what is out has had its time to end.
+async fn out_of_time(mut orders: watch::Receiver<Orders>) {
+    told_to_stop(&mut orders).await;
+    sleep(STOP_WAIT).await;
+}
+
 /// Sends what an operator moved into the retry folder, one after the other, beside the queue.
 pub(super) async fn retry_dead_letters(lane: Arc<Lane>, letters: Arc<DeadLetters>) {
     let mut orders = lane.orders.clone();
@@ -197,7 +203,12 @@ pub(super) async fn retry_dead_letters(lane: Arc<Lane>, letters: Arc<DeadLetters
             };
             if sent.as_ref() != Some(&path) {
                 lane.is_unburied.store(false, Ordering::Relaxed);
-                if lane.redeliver(&head, request).await == Ending::Abandoned {
+                let ending = tokio::select! {
+                    ending = lane.redeliver(&head, request) => ending,
+                    // It stays where it is, and is sent again.
+                    () = out_of_time(lane.orders.clone()) => Ending::Abandoned,
+                };
+                if ending == Ending::Abandoned {
                     return;
                 }
                 if lane.is_unburied.load(Ordering::Relaxed) {

@@ -3,6 +3,7 @@
 mod answers;
 mod flow;
 mod own;
+mod reload;
 mod sink;
 
 use std::path::Path;
@@ -22,6 +23,9 @@ use otlp::proto::logs::{LogRecord, ResourceLogs, ScopeLogs};
 use otlp::proto::resource::Resource;
 use prost::Message;
 
+use super::client::Client;
+use super::dead_letter::DeadLetters;
+use super::figures::Observed;
 use super::*;
 use crate::config::{Config, Overrides};
 
@@ -44,13 +48,18 @@ impl Bench {
     }
 
     fn at(folder: &Path) -> Self {
+        Self::with(folder, |config| config)
+    }
+
+    /// With a journal of another configuration.
+    fn with(folder: &Path, change: impl FnOnce(journal::Config) -> journal::Config) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let config = journal::Config {
+        let config = change(journal::Config {
             preallocate_bytes: 0,
             reserve_bytes: 0,
             segment_bytes_max: 16 << 20,
             ..journal::Config::new(folder.join("journal"))
-        };
+        });
         let (journal, _) = Journal::open(config, Arc::new(RealFs), clock.clone()).expect("opens");
         let journal = Arc::new(journal);
         let (log, _) = JournalStreamLog::open(journal.clone()).expect("opens");

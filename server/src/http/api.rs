@@ -56,7 +56,7 @@ pub(super) async fn destinations(
                 .to_owned();
         return Err(Refused(StatusCode::FORBIDDEN, problem));
     }
-    let rows: Vec<_> = shared.pages.destinations.iter().map(Observed::row).collect();
+    let rows: Vec<_> = shared.pages.destinations.all().iter().map(Observed::row).collect();
     Ok(Json(serde_json::json!({ "rows": rows })))
 }
 

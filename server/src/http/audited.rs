@@ -23,6 +23,8 @@ use muster::credential::{Token, TokenId};
 
 use super::Shared;
 use crate::audit::{AuditLog, END_CUT, END_WHOLE, Entry, What, Who};
+use crate::authority::{PeerCertificate, ReaderName};
+use crate::credentials::Credentials;
 use crate::ingest::Peer;
 
 /// Where rows are.
@@ -41,7 +43,7 @@ pub(super) struct Told {
 
 /// Runs a request, and notes it if it is about rows.
 pub(super) async fn note(State(shared): State<Shared>, request: Request, next: Next) -> Response {
-    let Some(asked) = Asked::of(&request) else { return next.run(request).await };
+    let Some(asked) = Asked::of(&request, &shared.pages.credentials) else { return next.run(request).await };
     let response = next.run(request).await;
     let told = response.extensions().get::<Told>().copied();
     let Some(told) = told.filter(|_| response.status().is_success()) else { return response };
@@ -72,20 +74,25 @@ const NDJSON: &str = "application/x-ndjson";
 struct Asked {
     who: Who,
     token: Option<TokenId>,
+    /// The name of its certificate, if no token goes before that.
+    reader: Option<ReaderName>,
     query: String,
 }
 
 impl Asked {
-    fn of(request: &Request) -> Option<Self> {
+    fn of(request: &Request, credentials: &Credentials) -> Option<Self> {
         if !request.uri().path().starts_with(PATH) {
             return None;
         }
         let Peer(peer) = request.extensions().get::<Peer>().copied()?;
         let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let token = header.and_then(|text| Token::parse(text.split_once(' ')?.1).ok());
+        let certificate = request.extensions().get::<Arc<PeerCertificate>>().filter(|_| token.is_none());
+        let of_reader = certificate.and_then(|certificate| certificate.reader.as_ref());
         Some(Self {
             who: Who::Peer(peer.ip()),
             token: token.map(|token| token.id().clone()),
+            reader: of_reader.and_then(|shown| credentials.readers()?.name_of(shown)),
             query: plainly(request.uri()).chars().take(ASKED_CHARS_MAX).collect(),
         })
     }
@@ -93,9 +100,10 @@ impl Asked {
     fn entry(&self, what: What, told: Told) -> Entry {
         let entry = Entry::new(what, self.who).with("of", told.of);
         let entry = if self.query.is_empty() { entry } else { entry.with("asked", self.query.as_str()) };
-        match &self.token {
-            Some(token) => entry.token(token),
-            None => entry,
+        match (&self.token, &self.reader) {
+            (Some(token), _) => entry.token(token),
+            (None, Some(name)) => entry.with("reader", name.as_str()),
+            (None, None) => entry,
         }
     }
 }

@@ -1,4 +1,5 @@
-//! One reader's connection: HTTP/1.1 with bounds in time. It ends within seconds when its token is revoked.
+//! One reader's connection: HTTP/1.1 with bounds in time. It ends within seconds when its token is revoked, or its certificate
+//! has ended or is no longer a reader's.
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -12,14 +13,14 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use muster::credential::TokenId;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tower::ServiceExt;
 
 use crate::accept::Accepted;
-use crate::credentials::Credentials;
+use crate::authority::PeerCertificate;
+use crate::credentials::{Credentials, Reading};
 use crate::ingest::Peer;
 use crate::stop::stopped;
 
@@ -41,17 +42,17 @@ impl Life {
     }
 }
 
-/// The token that the connection's last request showed: an answer that is under way when it is revoked ends there.
+/// With what the connection's last request was let in: an answer that is under way when that ends is cut off.
 #[derive(Debug, Clone, Default)]
-pub(super) struct ShownToken(Arc<Mutex<Option<TokenId>>>);
+pub(super) struct LastReading(Arc<Mutex<Option<Reading>>>);
 
-impl ShownToken {
-    pub(super) fn note(&self, token: TokenId) {
-        *self.0.lock() = Some(token);
+impl LastReading {
+    pub(super) fn note(&self, reading: Reading) {
+        *self.0.lock() = Some(reading);
     }
 
-    fn may_go_on(&self, credentials: &Credentials) -> bool {
-        self.0.lock().as_ref().is_none_or(|token| credentials.may_go_on(token))
+    fn may_go_on(&self, credentials: &Credentials, certificate: Option<&PeerCertificate>) -> bool {
+        self.0.lock().as_ref().is_none_or(|reading| credentials.may_go_on(reading, certificate))
     }
 }
 
@@ -68,10 +69,10 @@ pub async fn serve(
     let (peer, certificate) = (accepted.peer, accepted.certificate);
     let (life, mut lives) = watch::channel(LIFE_MAX);
     let life = Life(life);
-    let (shown, mut changes) = (ShownToken::default(), credentials.changes());
-    let noted = shown.clone();
+    let (last, mut changes) = (LastReading::default(), credentials.changes());
+    let (noted, shown) = (last.clone(), certificate.clone());
     let service = service_fn(move |request: Request<Incoming>| {
-        let (router, life, certificate) = (router.clone(), life.clone(), certificate.clone());
+        let (router, life, certificate) = (router.clone(), life.clone(), shown.clone());
         let noted = noted.clone();
         async move {
             let mut request = request.map(Body::new);
@@ -89,6 +90,10 @@ pub async fn serve(
     let mut connection = pin!(builder.serve_connection(TokioIo::new(accepted.io), service));
     let began_at = Instant::now();
     let mut ends_at = began_at + LIFE_MAX;
+    // Agents' certificates read nothing.
+    let readers = certificate.as_deref().filter(|certificate| certificate.reader.is_some());
+    let mut is_readers = readers.is_some();
+    let certificate_ends_at = began_at + readers.map_or(LIFE_MAX, |shown| credentials.has_ended_in(shown));
     let mut is_ending = false;
     loop {
         tokio::select! {
@@ -99,7 +104,14 @@ pub async fn serve(
                 continue;
             }
             Ok(()) = changes.changed() => {
-                if shown.may_go_on(&credentials) {
+                if last.may_go_on(&credentials, certificate.as_deref()) {
+                    continue;
+                }
+                return;
+            }
+            () = sleep_until(certificate_ends_at), if is_readers => {
+                is_readers = false;
+                if last.may_go_on(&credentials, certificate.as_deref()) {
                     continue;
                 }
                 return;

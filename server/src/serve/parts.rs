@@ -31,6 +31,7 @@ use crate::ingest::connection::{self, Routes};
 use crate::ingest::{Admission, Ingest, Registry, Shared};
 use crate::otlp_door::{self, OtlpDoor, OtlpIntake};
 use crate::quota::Quotas;
+use crate::readers::{Prepared, Readers};
 use crate::remote_configuration::Board;
 use crate::telemetry::{self, Observed, Telemetry};
 use crate::tls::Certificate;
@@ -57,13 +58,7 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
     };
     let (grpc_address, http_address) = (grpc.local_addr()?, pages.local_addr()?);
     let otlp_http_address = otlp.as_ref().map(TcpListener::local_addr).transpose()?;
-    let doors = [
-        ("server.grpc_listen", Some(grpc_address)),
-        ("server.http_listen", Some(http_address)),
-        ("server.otlp_http_listen", otlp_http_address),
-    ];
-    let doors: Vec<_> = doors.into_iter().filter_map(|(setting, at)| Some((setting, at?))).collect();
-    refuse_own_doors(&config.destinations, &doors)?;
+    refuse_own_doors(&config.destinations, &doors(grpc_address, http_address, otlp_http_address))?;
     let telemetry = Telemetry::new()?;
     let figures = Arc::new(Figures::new(&telemetry.meter()));
     let audit = AuditLog::open(&config.data_dir, clock.clone(), figures.clone())?;
@@ -71,7 +66,7 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
     let credentials =
         Credentials::with_clock(&config.data_dir, anonymous_allowed, figures.clone(), clock.clone())?;
     credentials.tell(audit.clone());
-    let certificate = open_certificate(&config, clock.clone()).await?;
+    let certificate = open_certificate(&config, &credentials, clock.clone()).await?;
     let (journal, log) = open_journal(&config, clock.clone()).await?;
 
     let fleet = Arc::new(Fleet::new());
@@ -86,7 +81,7 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
     let forwarding = blocking(move || Ok(Forwarding::start(&destinations, &forwarded)?)).await?;
     let history = HistoryKeeping::start(&config.history, &journal, &log, clock.clone())?;
     let board = Board::open(&config.data_dir, &config.remote_configuration, audit.clone());
-    let adjustable = adjustable(&config, certificate, board, clock.clone());
+    let adjustable = adjustable(&config, &credentials, certificate, board, clock.clone());
     let observed = Observed {
         figures: figures.clone(),
         journal: journal.clone(),
@@ -95,7 +90,9 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
         quotas: adjustable.quotas.clone(),
     };
     telemetry::observe(&telemetry.meter(), &observed);
-    telemetry::observe_destinations(&telemetry.meter(), forwarding.observed.clone());
+    if !config.destinations.is_empty() {
+        telemetry.observe_destinations(&forwarding.observed);
+    }
     if let Some(served) = &history.served {
         telemetry::observe_history(&telemetry.meter(), served);
     }
@@ -127,7 +124,7 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
     let router = http::router(Pages {
         view: folding.view.clone(),
         journal: journal.clone(),
-        telemetry,
+        telemetry: telemetry.clone(),
         credentials: credentials.clone(),
         is_open: config.pages_are_open(),
         audit: audit.clone(),
@@ -184,12 +181,23 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
         journal,
         folding,
         forwarding,
+        telemetry,
         history,
         adjustable,
         stop,
         poisoned,
         tasks,
     })
+}
+
+/// The listeners as they are bound, each with the key of its setting.
+pub(super) fn doors(
+    grpc: SocketAddr,
+    http: SocketAddr,
+    otlp_http: Option<SocketAddr>,
+) -> Vec<(&'static str, SocketAddr)> {
+    let doors = [("server.grpc_listen", grpc), ("server.http_listen", http)];
+    doors.into_iter().chain(otlp_http.map(|address| ("server.otlp_http_listen", address))).collect()
 }
 
 fn otlp_door(config: &Config, shared: otlp_door::Shared, anonymous_allowed: bool) -> OtlpDoor {
@@ -298,22 +306,29 @@ async fn blocking<T: Send + 'static>(
     }
 }
 
-/// The certificate, and the authority that issues the agents' ones. Without TLS there is no use for either.
+/// The certificate, the authority that issues the agents' ones, and who reads with a certificate of another one. Without
+/// TLS there is no use for any of them.
 async fn open_certificate(
     config: &Config,
+    credentials: &Credentials,
     clock: Arc<dyn Clock>,
 ) -> Result<Option<Arc<Certificate>>, StartError> {
     let Some(source) = config.tls.clone() else { return Ok(None) };
     let (data_dir, settings) = (config.data_dir.clone(), config.authority.clone());
-    let certificate = blocking(move || {
+    let clients = config.http_clients.clone();
+    let opened = blocking(move || {
         let authority = Authority::open(&data_dir, settings, clock.clone())?;
-        Ok(Certificate::open(source, authority, clock)?)
+        let readers = Readers::new(authority.trust(), Prepared::read(clients)?);
+        Ok((Certificate::open(source, authority, clock)?, readers))
     });
-    certificate.await.map(Some)
+    let (certificate, readers) = opened.await?;
+    credentials.know_readers(readers);
+    Ok(Some(certificate))
 }
 
 fn adjustable(
     config: &Config,
+    credentials: &Arc<Credentials>,
     certificate: Option<Arc<Certificate>>,
     board: Arc<Board>,
     clock: Arc<dyn Clock>,
@@ -329,6 +344,7 @@ fn adjustable(
         admission: Admission::new(limits),
         quotas: Quotas::new(limits, clock),
         certificate,
+        credentials: credentials.clone(),
         board,
     }
 }
@@ -398,11 +414,18 @@ impl Doors<'_> {
         };
         // Pages on loopback stay plain: `curl` and a local Prometheus need no certificate there.
         let certificate = self.adjustable.certificate.as_ref().filter(|_| !is_loopback);
-        let tls = certificate.map(|certificate| certificate.server_config(protocols)).transpose()?;
+        // The readers' authority is trusted at no other port.
+        let readers = self.adjustable.credentials.readers().filter(|_| door == Door::Http).cloned();
+        let settings = |certificate: &Arc<Certificate>| match &readers {
+            Some(readers) => certificate.server_config(protocols, readers.clone()),
+            None => certificate.server_config(protocols, certificate.authority().trust()),
+        };
+        let tls = certificate.map(settings).transpose()?;
         Ok(Listener {
             door,
             socket,
             tls,
+            readers,
             permits: permits.clone(),
             per_ip,
             figures: self.figures.clone(),

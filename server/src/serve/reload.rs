@@ -1,12 +1,18 @@
 //! What a new configuration changes while the collector runs, and what it does not.
+//!
+//! What can be refused comes first and changes nothing: a certificate, a credential or an address that cannot be used leaves
+//! everything as it was. What follows cannot fail; destinations end and begin behind it, each by itself
+//! ([`crate::forward::Forwarding::apply`]).
 
 use std::collections::BTreeMap;
 
 use muster::ids::Team;
 
 use crate::audit::{Entry, What, Who};
-use crate::config::{Config, Limits, TeamLimits};
+use crate::config::{Config, ConfigError, Limits, TeamLimits, refuse_own_doors};
 use crate::figures::Reload;
+use crate::forward::{Changes, ForwardError};
+use crate::readers::Prepared;
 use crate::tls::TlsError;
 
 use super::{Server, parts};
@@ -16,14 +22,36 @@ use super::{Server, parts};
 pub struct ReloadReport {
     /// Settings that differ and need a restart.
     pub restart_needed: Vec<&'static str>,
+    /// Destinations that are begun, ended, or both.
+    pub destinations: Changes,
+}
+
+/// Why a new configuration is not applied.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// The collector's certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// A destination is this collector, by the port that was really bound.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A destination's credential, certificates or address cannot be used.
+    #[error(transparent)]
+    Forward(#[from] ForwardError),
 }
 
 /// Applies what can be applied. An error leaves everything as it was.
-pub(super) fn apply(server: &mut Server, config: Config) -> Result<ReloadReport, TlsError> {
+pub(super) fn apply(server: &mut Server, config: Config) -> Result<ReloadReport, ReloadError> {
+    let doors = parts::doors(server.grpc_address, server.http_address, server.otlp_http_address);
+    refuse_own_doors(&config.destinations, &doors)?;
+    let plan = server.forwarding.plan(&config.destinations)?;
     let adjustable = &server.adjustable;
+    // Read before anything is changed.
+    let readers = Prepared::read(config.http_clients.clone())?;
     if let (Some(certificate), Some(source)) = (&adjustable.certificate, &config.tls) {
         certificate.reload(Some(source.clone()))?;
     }
+    adjustable.credentials.set_readers(readers);
     let limits = &config.limits;
     let (grpc_max, otlp_max) = parts::connections_max(limits);
     adjustable.grpc_permits.set_max(grpc_max);
@@ -34,12 +62,13 @@ pub(super) fn apply(server: &mut Server, config: Config) -> Result<ReloadReport,
     adjustable.admission.set_max(limits);
     adjustable.quotas.set(limits);
     adjustable.board.set(&config.remote_configuration);
-    let report = ReloadReport { restart_needed: restart_needed(&server.config, &config) };
+    if !config.destinations.is_empty() {
+        server.telemetry.observe_destinations(&server.forwarding.observed);
+    }
+    let destinations = server.forwarding.apply(plan);
+    let report = ReloadReport { restart_needed: restart_needed(&server.config, &config), destinations };
     server.figures.reloads.add(Reload::ConfigApplied, 1);
-    let restart_needed =
-        report.restart_needed.iter().map(|setting| (*setting).to_owned()).collect::<Vec<_>>();
-    let entry = Entry::new(What::ConfigurationApplied, Who::Collector);
-    server.audit.record(&entry.with("restart_needed", restart_needed));
+    server.audit.record(&entry(&report));
     // What needs a restart stays as it is, and is told again at the next reload.
     let kept = &server.config.limits;
     server.config.limits = Limits {
@@ -52,8 +81,26 @@ pub(super) fn apply(server: &mut Server, config: Config) -> Result<ReloadReport,
         ..config.limits
     };
     server.config.log = config.log;
+    server.config.destinations = config.destinations;
+    server.config.http_clients = config.http_clients;
     server.config.remote_configuration = config.remote_configuration;
     Ok(report)
+}
+
+fn entry(report: &ReloadReport) -> Entry {
+    let restart_needed =
+        report.restart_needed.iter().map(|setting| (*setting).to_owned()).collect::<Vec<_>>();
+    let mut entry =
+        Entry::new(What::ConfigurationApplied, Who::Collector).with("restart_needed", restart_needed);
+    let Changes { added, changed, removed } = &report.destinations;
+    for (list, names) in
+        [("destinations_added", added), ("destinations_changed", changed), ("destinations_removed", removed)]
+    {
+        if !names.is_empty() {
+            entry = entry.with(list, names.clone());
+        }
+    }
+    entry
 }
 
 /// The new bounds of single teams, with the bounds on series that they had.
@@ -81,7 +128,6 @@ fn restart_needed(old: &Config, new: &Config) -> Vec<&'static str> {
         ("server.authority", old.authority != new.authority),
         ("server.journal", old.journal != new.journal),
         ("history", old.history != new.history),
-        ("destination", old.destinations != new.destinations),
         ("server.limits.series_per_family_max", {
             old.limits.series_per_family_max != new.limits.series_per_family_max
         }),

@@ -1,34 +1,27 @@
-//! Figures of each destination.
+//! Figures of each destination at work. One that is taken out takes its series with it.
 //!
 //! At rest, for each destination and signal: accepted = delivered + dropped, and nothing is pending.
-
-use std::sync::Arc;
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{AsyncInstrument, Meter};
 use otlp::Signal;
 
 use crate::figures::Counts;
+use crate::forward::Live;
 use crate::forward::figures::{DestinationFigures, Observed};
-
-type Destinations = Arc<Vec<Observed>>;
 
 /// Name, help, and where the number is.
 type Gauge = (&'static str, &'static str, fn(&Observed) -> Option<i64>);
 type BySignal = (&'static str, &'static str, fn(&DestinationFigures) -> &Counts<Signal>);
 
-/// Registers all instruments with `meter`; none if there are no destinations.
-pub fn observe_destinations(meter: &Meter, destinations: Vec<Observed>) {
-    if destinations.is_empty() {
-        return;
-    }
-    let destinations = Arc::new(destinations);
-    gauges(meter, &destinations);
-    items(meter, &destinations);
-    requests(meter, &destinations);
+/// Registers all instruments with `meter`.
+pub(super) fn observe(meter: &Meter, destinations: &Live) {
+    gauges(meter, destinations);
+    items(meter, destinations);
+    requests(meter, destinations);
 }
 
-fn gauges(meter: &Meter, destinations: &Destinations) {
+fn gauges(meter: &Meter, destinations: &Live) {
     let gauges: [Gauge; 4] = [
         ("muster_destination_queued_records", "Journal records that the destination has not yet got", |o| {
             Some(whole(o.queued_records()))
@@ -45,7 +38,7 @@ fn gauges(meter: &Meter, destinations: &Destinations) {
         let destinations = destinations.clone();
         let instrument = meter.i64_observable_gauge(name).with_description(help);
         let callback = instrument.with_callback(move |observer| {
-            for destination in destinations.iter() {
+            for destination in &destinations.all() {
                 if let Some(value) = read(destination) {
                     observer.observe(value, &[of(destination)]);
                 }
@@ -57,7 +50,7 @@ fn gauges(meter: &Meter, destinations: &Destinations) {
     let help = "Items that came out of the journal and are on their way";
     let instrument = meter.i64_observable_gauge("muster_destination_pending_items").with_description(help);
     let callback = instrument.with_callback(move |observer| {
-        for destination in destinations.iter() {
+        for destination in &destinations.all() {
             for signal in Signal::ALL {
                 let pending = whole(destination.figures.pending(signal));
                 observer.observe(pending, &[of(destination), KeyValue::new("signal", signal.name())]);
@@ -67,7 +60,7 @@ fn gauges(meter: &Meter, destinations: &Destinations) {
     callback.build();
 }
 
-fn items(meter: &Meter, destinations: &Destinations) {
+fn items(meter: &Meter, destinations: &Live) {
     let counters: [BySignal; 4] = [
         ("muster_destination_accepted_items", "Items that came out of the journal and are wanted", |f| {
             &f.accepted
@@ -94,7 +87,7 @@ fn items(meter: &Meter, destinations: &Destinations) {
     });
 }
 
-fn requests(meter: &Meter, destinations: &Destinations) {
+fn requests(meter: &Meter, destinations: &Live) {
     let help = "Requests by what became of them";
     counter(meter, destinations, "muster_destination_requests", help, |destination, observer| {
         for (outcome, count) in destination.figures.attempts.iter() {
@@ -113,7 +106,7 @@ fn requests(meter: &Meter, destinations: &Destinations) {
 
 fn counter(
     meter: &Meter,
-    destinations: &Destinations,
+    destinations: &Live,
     name: &'static str,
     help: &'static str,
     read: impl Fn(&Observed, &dyn AsyncInstrument<u64>) + Send + Sync + 'static,
@@ -121,7 +114,7 @@ fn counter(
     let destinations = destinations.clone();
     let instrument = meter.u64_observable_counter(name).with_description(help);
     let callback = instrument.with_callback(move |observer| {
-        destinations.iter().for_each(|destination| read(destination, observer));
+        destinations.all().iter().for_each(|destination| read(destination, observer));
     });
     callback.build();
 }

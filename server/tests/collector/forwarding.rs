@@ -10,7 +10,7 @@ use server::serve::Server;
 use tonic::Request;
 use tonic_prost::ProstCodec;
 
-use crate::support::{Agent, DANA, channel, get, start, sum, wait_for_sum};
+use crate::support::{Agent, DANA, channel, config, get, start, sum, wait_for_sum};
 
 /// A collector that others forward to.
 async fn start_sink(dir: &std::path::Path) -> Server {
@@ -93,6 +93,73 @@ async fn everything_that_came_arrives_and_the_figures_add_up() {
     drop(agent);
     server.stop().await;
     sink.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_adds_changes_and_takes_out_destinations_and_everybody_sees_the_list_as_it_is() {
+    let (one, two) = (tempfile::tempdir().expect("folder"), tempfile::tempdir().expect("folder"));
+    let sink = start_sink(two.path()).await;
+    let mut server = start(one.path(), "").await;
+    let (mut agent, _) = Agent::welcomed(&server, DANA).await;
+    export(&server, 7).await;
+    let added = destination("lab", sink.grpc_address, "grpc");
+    let report = server.reload(config(one.path(), &added)).expect("valid");
+    assert_eq!((report.destinations.added, report.restart_needed), (vec!["lab".to_owned()], vec![]));
+    export(&server, 11).await;
+    let delivered = "muster_destination_delivered_items_total{destination=\"lab\",signal=\"logs\"}";
+    wait_for_sum(server.http_address, delivered, 11.0).await;
+    let rows = get(server.http_address, "/api/v1/destinations").await.json();
+    assert_eq!(
+        (&rows["rows"][0]["destination"], rows["rows"].as_array().map(Vec::len)),
+        (&"lab".into(), Some(1))
+    );
+
+    // Refused as a whole, with the name and the reason; what was there goes on.
+    let own = destination("own", server.grpc_address, "grpc");
+    let unreadable = destination("dark", sink.grpc_address, "grpc") + "credential_file = \"/nowhere/key\"\n";
+    for (bad, words) in
+        [(own, "is this collector itself"), (unreadable, "cannot read credential file /nowhere/key")]
+    {
+        let changed = added.replace("metrics_interval_seconds = 1", "metrics_interval_seconds = 2");
+        let refused = server.reload(config(one.path(), &(changed + &bad))).expect_err("unusable").to_string();
+        let name = if words.contains("itself") { "own" } else { "dark" };
+        assert!(refused.contains(name) && refused.contains(words), "{refused}");
+    }
+    export(&server, 13).await;
+    wait_for_sum(server.http_address, delivered, 24.0).await;
+
+    let changed = added
+        .replace("\"grpc\"", "\"http/protobuf\"")
+        .replace(&sink.grpc_address.to_string(), &sink.otlp_http_address.expect("on").to_string());
+    let report = server.reload(config(one.path(), &changed)).expect("valid");
+    assert_eq!(report.destinations.changed, ["lab"]);
+    export(&server, 5).await;
+    wait_for_sum(sink.http_address, "muster_otlp_items_accepted_total{signal=\"logs\"}", 29.0).await;
+    let report = server.reload(config(one.path(), "")).expect("valid");
+    assert_eq!(report.destinations.removed, ["lab"]);
+    wait_for_sum(server.http_address, "muster_destination_queued_records", 0.0).await;
+    wait_until_gone(&server, "destination=\"lab\"").await;
+    let rows = get(server.http_address, "/api/v1/destinations").await.json();
+    assert_eq!(rows["rows"].as_array().map(Vec::len), Some(0));
+    // The stream of an agent has seen nothing of it.
+    agent.batch(1, 3).await;
+    server.stop().await;
+    sink.stop().await;
+    let audit = std::fs::read_to_string(one.path().join("audit.jsonl")).expect("written");
+    for what in ["added", "changed", "removed"] {
+        let told = audit.lines().filter(|line| line.contains(&format!("\"destinations_{what}\":[\"lab\"]")));
+        assert_eq!(told.count(), 1, "{audit}");
+    }
+}
+
+/// Waits until no line of the page has these words.
+async fn wait_until_gone(server: &Server, words: &str) {
+    let waited = async {
+        while get(server.http_address, "/metrics").await.text().contains(words) {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), waited).await.expect("its figures vanish");
 }
 
 #[tokio::test(flavor = "multi_thread")]

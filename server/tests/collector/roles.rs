@@ -5,9 +5,13 @@ use std::path::Path;
 use muster::clock::WallTime;
 use muster::credential::{Token, TokenKind};
 use server::credentials::{Scope, TokenFile};
+use server::figures::Refusal;
 use server::serve::Server;
 
-use crate::support::{Agent, DANA, Who, ask, channel, start};
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
+
+use crate::pki::{Client, Pki, SERIAL};
+use crate::support::{Agent, DANA, PATIENCE, Who, ask, ask_over, channel, start};
 
 /// A reader's doors, and whether they are of no team: for operators alone.
 const PAGES: [(&str, bool); 8] = [
@@ -111,6 +115,107 @@ async fn pages_that_require_a_credential_show_nothing_to_nobody_and_the_rest_to_
     check(&server, &roles).await;
     for open in ["/healthz", "/readyz"] {
         assert_eq!(ask(server.http_address, "GET", open, "").await.status, 200, "{open}");
+    }
+    server.stop().await;
+}
+
+/// Who shows a certificate, and perhaps a token with it.
+struct Certified {
+    name: &'static str,
+    client: Client,
+    token: Option<String>,
+    /// The answer of the ports for telemetry; `None`: its handshake fails.
+    sends: Option<u16>,
+    reads: (u16, u16),
+}
+
+const READER: &str = "prometheus.monitoring.svc";
+const READER_OF_RED: &str = "spiffe://cluster.local/ns/red/sa/prometheus";
+const AGENT: &str = "muster://red/agent/07070707070707070707070707070707";
+
+fn certified(pki: &Pki) -> Vec<Certified> {
+    let dir = pki.data();
+    let (red, operator) =
+        (keep(&dir, 1, Scope::Team("red".parse().expect("team"))), keep(&dir, 3, Scope::Operator));
+    let enrolled = pki.own.issue(AGENT);
+    let record = serde_json::json!({
+        // As an older collector kept it: by the serial number alone, which every certificate of these authorities has.
+        "id": AGENT.rsplit('/').next(), "team": "red", "name": "laptop", "enrolled_us": 1, "serial": SERIAL,
+        "not_after_us": u64::MAX / 2,
+        "token_id": Token::parse(&red).expect("a token").id(),
+    });
+    let agents = serde_json::json!({ "version": 1, "agents": [record] }).to_string();
+    pki.write("data/agents.json", &agents, muster::atomic_file::Access::Owner);
+    let of = |name, client, sends, reads| Certified { name, client, token: None, sends, reads };
+    let theirs = |name| pki.scrapers.issue(name);
+    vec![
+        of("a reader of everything", theirs(READER), None, (200, 200)),
+        of("a reader of red", theirs(READER_OF_RED), None, (200, 403)),
+        of("one that is not listed", theirs("other.example"), None, (401, 401)),
+        of("one that forges an agent's name", theirs(AGENT), None, (401, 401)),
+        of("an agent", enrolled, Some(200), (403, 403)),
+        of("one of the agents' authority with a listed name", pki.own.issue(READER), Some(401), (401, 401)),
+        Certified {
+            token: Some(red.clone()),
+            ..of("a reader of everything with red's token", theirs(READER), None, (200, 403))
+        },
+        Certified {
+            token: Some(operator),
+            ..of("one that is not listed, with an operator's token", theirs("x.example"), None, (200, 200))
+        },
+        Certified {
+            token: Some(Token::from_random([9; 44]).expose().to_owned()),
+            ..of("a reader with a wrong token", theirs(READER), None, (401, 401))
+        },
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_certificate_passes_the_doors_of_its_role_and_a_token_goes_before_it() {
+    let pki = Pki::new();
+    let all = certified(&pki);
+    let server = pki.start(&[(READER, "operator = true"), (READER_OF_RED, "team = \"red\"")]).await;
+    for Certified { name, client, token, sends, reads } in &all {
+        let header = token.as_ref().map(|token| format!("authorization: Bearer {token}\r\n"));
+        for (page, is_of_no_team) in PAGES {
+            let wanted = if is_of_no_team { reads.1 } else { reads.0 };
+            let asked =
+                pki.ask(server.http_address, Some(client), page, header.as_deref().unwrap_or_default());
+            let got = asked.await.expect("an answer");
+            assert_eq!(got.status, wanted, "{name} at {page}: {}", String::from_utf8_lossy(&got.body));
+        }
+        if token.is_some() {
+            continue;
+        }
+        let identity = Identity::from_pem(&client.pem, &client.key_pem);
+        let tls =
+            ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pki.own.pem())).identity(identity);
+        let endpoint = Endpoint::from_shared(format!("https://{}", server.grpc_address)).expect("uri");
+        let connected = endpoint.tls_config(tls.domain_name("localhost")).expect("tls").connect().await;
+        let opened = match connected {
+            Ok(channel) => Agent::open(channel, None).await.is_ok(),
+            Err(_) => false,
+        };
+        assert_eq!(opened, *sends == Some(200), "{name} at the stream");
+        let otlp = server.otlp_http_address.expect("on");
+        let head = "content-type: application/x-protobuf\r\ncontent-length: 0\r\n";
+        let sent = match pki.connect(otlp, Some(client)).await {
+            Ok(stream) => ask_over(stream, "POST", "/v1/logs", head).await.ok().map(|got| got.status),
+            Err(_) => None,
+        };
+        assert_eq!(sent, *sends, "{name} at OTLP");
+        let refused = || server.figures.connections_refused.value(Refusal::Handshake);
+        let before = refused();
+        if let Ok(stream) = pki.connect(server.grpc_address, Some(client)).await {
+            // What it says is no HTTP/2; that it may say it is what matters.
+            drop(ask_over(stream, "GET", "/", "").await);
+        }
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while sends.is_none() && refused() == before {
+            assert!(tokio::time::Instant::now() < deadline, "{name} gets through a handshake at gRPC");
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        assert_eq!(refused() - before, u64::from(sends.is_none()), "{name} at gRPC");
     }
     server.stop().await;
 }

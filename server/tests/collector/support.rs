@@ -16,7 +16,7 @@ use muster::v1::event::Kind;
 use muster::v1::verdict::Outcome;
 use server::config::{Config, Overrides};
 use server::serve::Server;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -212,15 +212,27 @@ pub async fn get(address: SocketAddr, path: &str) -> Answer {
 }
 
 pub async fn ask(address: SocketAddr, method: &str, path: &str, headers: &str) -> Answer {
-    let mut stream = TcpStream::connect(address).await.expect("connects");
+    let stream = TcpStream::connect(address).await.expect("connects");
+    ask_over(stream, method, path, headers).await.expect("an answer")
+}
+
+/// Asks once over a connection, which ends with the answer; an error if there is none.
+pub async fn ask_over(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    method: &str,
+    path: &str,
+    headers: &str,
+) -> std::io::Result<Answer> {
     let request = format!("{method} {path} HTTP/1.0\r\nhost: x\r\n{headers}\r\n");
-    stream.write_all(request.as_bytes()).await.expect("sent");
+    stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
-    tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("in time").expect("read");
-    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("a head");
+    tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("in time")?;
+    let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else {
+        return Err(std::io::ErrorKind::UnexpectedEof.into());
+    };
     let head = String::from_utf8(answer[..end].to_vec()).expect("text");
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
-    Answer { status, head, body: answer[end + 4..].to_vec() }
+    Ok(Answer { status, head, body: answer[end + 4..].to_vec() })
 }
 
 /// The sum of a counter's samples on the page, once it is `wanted` (the aggregate follows the acks).

@@ -50,6 +50,12 @@ impl Signing {
         }
     }
 
+    /// Whether both sign with the same by now.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        let (ours, theirs) = (self.current.load(), other.current.load());
+        ours.as_ref().map(|signature| &signature.value) == theirs.as_ref().map(|signature| &signature.value)
+    }
+
     pub(super) fn read_again(&self) {
         match self.read() {
             Ok(signature) => self.current.store(signature.map(Into::into)),

@@ -21,7 +21,7 @@ async fn every_2xx_is_success_also_with_an_empty_body() {
         let bench = Bench::new();
         let forwarding = bench.start(&[otlp("one", &sink, "http/protobuf", "")]);
         bench.append(&["a", "b"]);
-        let observed = forwarding.observed[0].clone();
+        let observed = forwarding.observed.all()[0].clone();
         eventually("delivered", || observed.figures.delivered.value(Signal::Logs) == 2).await;
         at_rest(&observed).await;
         assert_conserved(&observed).await;
@@ -48,7 +48,7 @@ async fn grpc_and_json_and_compression_arrive_as_they_should() {
         );
         let forwarding = bench.start(&[otlp("one", &sink, transport, &more)]);
         bench.append(&["a"]);
-        at_rest(&forwarding.observed[0]).await;
+        at_rest(&forwarding.observed.all()[0]).await;
         eventually("one request", || sink.count() == 1).await;
         let mut received = sink.received().remove(0);
         if transport == "http/json" {
@@ -71,7 +71,7 @@ async fn a_503_is_tried_again_until_it_passes() {
     let bench = Bench::new();
     let forwarding = bench.start(&[otlp("one", &sink, "http/protobuf", "")]);
     bench.append(&["a"]);
-    let observed = forwarding.observed[0].clone();
+    let observed = forwarding.observed.all()[0].clone();
     eventually("delivered", || observed.figures.delivered.value(Signal::Logs) == 1).await;
     assert_eq!(sink.bodies(), ["a", "a", "a"]);
     assert_eq!(observed.row().last_error.as_deref(), Some("HTTP 503: as scripted"));
@@ -109,7 +109,7 @@ async fn a_permanent_error_goes_to_a_dead_letter_and_the_queue_moves_on() {
     let bench = Bench::new();
     let forwarding = bench.start(&[otlp("one", &sink, "http/protobuf", "")]);
     bench.append(&["bad", "bad too"]);
-    let observed = forwarding.observed[0].clone();
+    let observed = forwarding.observed.all()[0].clone();
     at_rest(&observed).await;
     bench.append(&["good"]);
     eventually("delivered", || observed.figures.delivered.value(Signal::Logs) == 1).await;
@@ -135,7 +135,7 @@ async fn a_413_is_sent_in_halves_down_to_what_fits() {
     let forwarding = bench.start(&[otlp("one", &sink, "http/protobuf", "")]);
     let bodies: Vec<String> = (0..9).map(|n| format!("record {n}")).collect();
     bench.append(&bodies.iter().map(String::as_str).collect::<Vec<_>>());
-    let observed = forwarding.observed[0].clone();
+    let observed = forwarding.observed.all()[0].clone();
     eventually("delivered", || observed.figures.delivered.value(Signal::Logs) == 9).await;
     let taken = sink.received().into_iter().filter(|received| received.records().len() <= 2);
     let taken: Vec<String> = taken.flat_map(|received| received.records()).map(|(_, body)| body).collect();
@@ -153,7 +153,7 @@ async fn a_partial_success_is_counted_kept_and_not_sent_again() {
     let bench = Bench::new();
     let forwarding = bench.start(&[otlp("one", &sink, "grpc", "")]);
     bench.append(&["a", "b", "c"]);
-    let observed = forwarding.observed[0].clone();
+    let observed = forwarding.observed.all()[0].clone();
     at_rest(&observed).await;
     assert_eq!(observed.figures.delivered.value(Signal::Logs), 2);
     assert_eq!(observed.figures.dropped().get(&("logs", "rejected")), Some(&1));
@@ -181,7 +181,7 @@ async fn resource_exhausted_is_tried_again_with_retry_info_and_split_without() {
     let bench = Bench::new();
     let forwarding = bench.start(&[otlp("one", &sink, "grpc", "")]);
     bench.append(&["a", "b"]);
-    let observed = forwarding.observed[0].clone();
+    let observed = forwarding.observed.all()[0].clone();
     at_rest(&observed).await;
     assert_eq!(sink.bodies(), ["a", "b", "a", "b", "a", "b"]);
     assert_eq!(sink.received()[3].records().len(), 1);
@@ -195,7 +195,7 @@ async fn a_single_item_that_is_too_large_goes_to_a_dead_letter() {
     let bench = Bench::new();
     let forwarding = bench.start(&[otlp("one", &sink, "grpc", "")]);
     bench.append(&["a", "b"]);
-    let observed = forwarding.observed[0].clone();
+    let observed = forwarding.observed.all()[0].clone();
     at_rest(&observed).await;
     assert_eq!(observed.figures.dropped().get(&("logs", "too_large")), Some(&2));
     assert_conserved(&observed).await;
@@ -208,7 +208,7 @@ async fn a_reply_that_is_lost_leads_to_a_repeat_under_the_same_ids() {
     let bench = Bench::new();
     let forwarding = bench.start(&[otlp("one", &sink, "http/protobuf", "")]);
     bench.append(&["a", "b"]);
-    at_rest(&forwarding.observed[0]).await;
+    at_rest(&forwarding.observed.all()[0]).await;
     let received = sink.received();
     assert_eq!(received.len(), 2);
     assert_eq!(received[0].records(), received[1].records());
@@ -233,7 +233,7 @@ async fn a_refused_credential_keeps_the_queue_and_shows_no_secret() {
         otlp("one", &sink, "http/protobuf", &format!("credential_file = \"{}\"\n", path.display()));
     let forwarding = bench.start(std::slice::from_ref(&destination));
     bench.append(&["a"]);
-    let observed = forwarding.observed[0].clone();
+    let observed = forwarding.observed.all()[0].clone();
     eventually("refused", || observed.figures.is_up() == Some(false)).await;
     assert_eq!(sink.received()[0].headers["authorization"], "Bearer canary-7f3a");
     let row = observed.row();
@@ -260,7 +260,7 @@ async fn a_limit_on_the_number_of_requests_is_not_met_with_more_of_them() {
     let bench = Bench::new();
     let forwarding = bench.start(&[otlp("one", &sink, "grpc", "")]);
     bench.append(&["a", "b", "c", "d"]);
-    let observed = forwarding.observed[0].clone();
+    let observed = forwarding.observed.all()[0].clone();
     at_rest(&observed).await;
     assert_eq!(
         sink.received().len(),
@@ -281,7 +281,7 @@ async fn a_signal_that_is_refused_while_another_is_taken_does_not_hold_it_up() {
     .await;
     let bench = Bench::new();
     let forwarding = bench.start(&[otlp("one", &sink, "http/protobuf", "")]);
-    let observed = forwarding.observed[0].clone();
+    let observed = forwarding.observed.all()[0].clone();
     bench.append_signal("default", Signal::Traces, span(), 1);
     eventually("the refusal", || observed.figures.attempts.value(Attempt::Refused) == 1).await;
     bench.append(&["a"]);

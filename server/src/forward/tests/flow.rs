@@ -25,7 +25,7 @@ async fn a_destination_that_never_answers_does_not_hold_another() {
     for n in 0..500 {
         bench.append(&[&format!("record {n}")]);
     }
-    let [first, second] = forwarding.observed.clone().try_into().expect("two");
+    let [first, second] = forwarding.observed.all().try_into().expect("two");
     eventually("all delivered", || second.figures.delivered.value(Signal::Logs) == 500).await;
     at_rest(&second).await;
     assert_eq!(first.figures.delivered.value(Signal::Logs), 0);
@@ -91,7 +91,7 @@ async fn a_record_of_more_requests_than_may_be_out_is_sent_once() {
     let forwarding = bench.start(&destinations(&text));
     let bodies: Vec<String> = (0..3_000).map(|n| format!("{n:01000}")).collect();
     bench.append(&bodies.iter().map(String::as_str).collect::<Vec<_>>());
-    let observed = forwarding.observed[0].clone();
+    let observed = forwarding.observed.all()[0].clone();
     at_rest(&observed).await;
     assert!(sink.count() > 3, "{} requests", sink.count());
     assert!(sink.received().iter().all(|received| received.message.len() < 1_000_000));
@@ -116,7 +116,7 @@ async fn what_a_full_queue_drops_is_counted_exactly_and_the_rest_arrives_in_orde
     for n in 0..1_000 {
         bench.append(&[&format!("{n:010000}")]);
     }
-    let observed = forwarding.observed[0].clone();
+    let observed = forwarding.observed.all()[0].clone();
     eventually("the bound is kept", || observed.queued_bytes() <= 2_000_000).await;
     is_up.store(true, std::sync::atomic::Ordering::SeqCst);
     at_rest(&observed).await;
@@ -143,7 +143,7 @@ async fn filters_choose_by_team_project_and_severity_and_count_the_rest() {
     bench.append_as("platform", logs(&["other project"], "blog", 17), 1);
     bench.append_as("mobile", logs(&["other team"], "shop", 17), 1);
     bench.append_signal("platform", Signal::Traces, Bytes::new(), 3);
-    let observed = forwarding.observed[0].clone();
+    let observed = forwarding.observed.all()[0].clone();
     at_rest(&observed).await;
     assert_eq!(sink.bodies(), ["yes"]);
     let figures = &observed.figures;
@@ -171,7 +171,7 @@ async fn a_payload_that_is_no_otlp_costs_itself_alone() {
     let forwarding = bench.start(&[otlp("one", &sink, "http/protobuf", "")]);
     bench.append_as("default", Bytes::from_static(b"\xff\xff\xff"), 2);
     bench.append(&["good"]);
-    let observed = forwarding.observed[0].clone();
+    let observed = forwarding.observed.all()[0].clone();
     at_rest(&observed).await;
     assert_eq!(sink.bodies(), ["good"]);
     assert_eq!(observed.figures.dropped().get(&("logs", "malformed")), Some(&2));

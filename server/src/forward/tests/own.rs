@@ -93,7 +93,7 @@ async fn events_go_out_as_log_records_runs_as_spans_and_payloads_as_they_came() 
         item_count: 1,
     };
     append_runs(&bench, 1, 3, Some(Kind::OtlpPayload(payload)));
-    let observed = forwarding.observed[0].clone();
+    let observed = forwarding.observed.all()[0].clone();
     at_rest(&observed).await;
     assert_eq!(paths(&sink), BTreeMap::from([("/v1/logs".to_owned(), 1), ("/v1/traces".to_owned(), 1)]));
     let received = sink.received();
@@ -129,14 +129,19 @@ async fn events_are_chosen_by_family_tool_and_severity() {
     ]);
     append_runs(&bench, 1, 3, None);
     let accepted: Vec<u64> = {
-        for observed in &forwarding.observed {
+        for observed in &forwarding.observed.all() {
             at_rest(observed).await;
             assert_conserved(observed).await;
         }
-        forwarding.observed.iter().map(|observed| observed.figures.accepted.value(Signal::Logs)).collect()
+        forwarding
+            .observed
+            .all()
+            .iter()
+            .map(|observed| observed.figures.accepted.value(Signal::Logs))
+            .collect()
     };
     assert_eq!(accepted, [0, 0, 0, 3]);
-    assert!(forwarding.observed[..3].iter().all(|o| o.figures.filtered.value(Signal::Logs) == 3));
+    assert!(forwarding.observed.all()[..3].iter().all(|o| o.figures.filtered.value(Signal::Logs) == 3));
     forwarding.stop().await;
 }
 
@@ -160,7 +165,7 @@ async fn deltas_add_up_to_what_happened_over_restarts() {
             runs += 5;
             tokio::time::sleep(Duration::from_millis(300)).await;
         }
-        at_rest(&forwarding.observed[0]).await;
+        at_rest(&forwarding.observed.all()[0]).await;
         forwarding.stop().await;
     }
     let bench = Bench::at(folder.path());
@@ -168,8 +173,8 @@ async fn deltas_add_up_to_what_happened_over_restarts() {
     // The last of them are said when nothing more comes.
     eventually("all runs are told", || runs_told(&sink) >= runs as f64).await;
     assert_eq!(runs_told(&sink), runs as f64);
-    at_rest(&forwarding.observed[0]).await;
-    assert_conserved(&forwarding.observed[0]).await;
+    at_rest(&forwarding.observed.all()[0]).await;
+    assert_conserved(&forwarding.observed.all()[0]).await;
     forwarding.stop().await;
 }
 
