@@ -192,9 +192,11 @@ fn decode(bytes: &[u8]) -> Loaded {
     }
 }
 
-/// Makes a cursor's file with both slots at `first`.
+/// Makes a cursor's file with both slots at `first`; under its name it is whole, or not at all.
 fn create(shared: &Shared, path: &Path, first: Position) -> io::Result<()> {
-    write_both(&*shared.fs, path, shared.journal_id, first.0)?;
+    let new = path.with_extension("cursor-new");
+    write_both(&*shared.fs, &new, shared.journal_id, first.0)?;
+    shared.fs.rename(&new, path)?;
     shared.fs.sync_dir(&shared.config.dir)
 }
 

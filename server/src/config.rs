@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use muster::settings::{self, UnknownKey};
+use sha2::{Digest, Sha256};
 
 pub use authority::AuthoritySettings;
 use destination::Destination;
@@ -74,6 +75,8 @@ pub struct Config {
     pub remote_configuration: Vec<RemoteConfiguration>,
     /// Sections that other parts of the program own, as they stand in the file.
     pub others: OtherSections,
+    /// SHA-256 of the file's text in hexadecimal digits, by which the audit log tells one file from another.
+    pub file_sha256: String,
 }
 
 /// Where the collector's certificate comes from.
@@ -209,7 +212,8 @@ impl Config {
     pub fn parse(text: &str, overrides: &Overrides) -> Result<Self, ConfigError> {
         keys::check(text)?;
         let file: raw::File = toml::from_str(text).map_err(|e| ConfigError::Syntax(e.to_string()))?;
-        let config = file.validate(overrides)?;
+        let sha256 = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
+        let config = file.validate(overrides, sha256)?;
         config.refuse_open_doors()?;
         config.refuse_certificates_without_tls()?;
         refuse_own_doors(&config.destinations, &config.doors())?;

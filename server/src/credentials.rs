@@ -11,9 +11,9 @@
 //! | operator | nothing | all teams and the collector's own figures | no |
 //! | enrolment | nothing | nothing | agents of its team, as often as it has uses left |
 //!
-//! A reader by certificate is as a team's token or an operator's at the pages, and nobody elsewhere ([`reading`]). An agent's certificate has the role *agent*, and is good for as long as its record says ([`crate::agents`],
-//! [`certificates`]). A token in
-//! the request goes before the connection's certificate. Neither is needed on loopback; one that is shown must be right.
+//! A reader by certificate is as a team's token or an operator's at the pages, and nobody elsewhere ([`reading`]). An agent's
+//! certificate has the role *agent*, and is good for as long as its record says ([`crate::agents`], [`certificates`]). A token
+//! in the request goes before the connection's certificate. Neither is needed on loopback; one that is shown must be right.
 //!
 //! A peer is never told why its credential was refused. Refusals are limited by address and token id ([`guesses`]).
 
@@ -273,8 +273,8 @@ impl Credentials {
         self.changed.send_modify(|generation| *generation += 1);
     }
 
-    /// Looks at the files of tokens, agents and readers' authorities every [`POLL_INTERVAL`], and writes down which certificates were seen, for
-    /// ever.
+    /// Looks at the files of tokens, agents and readers' authorities every [`POLL_INTERVAL`], and writes down which
+    /// certificates were seen, for ever.
     pub async fn follow(self: Arc<Self>) {
         // A disk that takes its time with the one must not keep a revocation from being seen by the other.
         tokio::join!(self.clone().follow_files(), self.follow_seen());

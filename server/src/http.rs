@@ -3,7 +3,8 @@
 //! On loopback, and with `insecure`, everybody may read everything, unless `http_credentials = "required"`. Elsewhere a
 //! token shows the data of its own team alone, or everything if it is an operator's, and an agent's shows nothing; a
 //! certificate whose name the configuration lists does as such a token ([`crate::readers`]). `/healthz` and `/readyz` tell
-//! no data and need none. Who shows a token of Muster's or a certificate where none is needed is judged by it all the same. Only GET and HEAD are known. A connection has bounds in number, in the time to send a request, and in its whole life.
+//! no data and need none. Who shows a token of Muster's or a certificate where none is needed is judged by it all the same.
+//! Only GET and HEAD are known. A connection has bounds in number, in the time to send a request, and in its whole life.
 
 mod api;
 mod audited;

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! start:  data folder -> tokens, certificate -> journal -> stream log -> aggregate -> destinations -> history -> listeners
-//! stop:   no new connections, streams finish and say goodbye; destinations end what is out -> aggregate reads to the end and saves -> journal closes
+//! stop:   no new connections, streams finish and say goodbye; destinations end what is out
+//!         -> aggregate reads to the end and saves -> journal closes
 //! ```
 //!
 //! A stop takes at most 10 s, and nothing depends on it: what was acknowledged is on disk. When the journal is poisoned
@@ -204,10 +205,12 @@ impl Server {
         }
         self.tasks.shutdown().await;
         let (folding, history, journal, audit) = (self.folding, self.history, self.journal, self.audit);
+        let telemetry = self.telemetry;
         let closed = tokio::task::spawn_blocking(move || {
             history.finish();
             folding.finish();
-            drop(journal);
+            // What is observed of destinations holds the journal, too.
+            drop((telemetry, journal));
             audit.finish();
         });
         if closed.await.is_err() {

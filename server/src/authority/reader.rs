@@ -50,6 +50,9 @@ pub enum NotAReader {
     /// A pattern.
     #[error("has a wildcard: a name is compared as it is, so list each one")]
     Wildcard,
+    /// A name with a port, as an address to connect to has one.
+    #[error("has a port: a certificate names no port")]
+    Port,
     /// Neither a DNS name nor a URI.
     #[error("is neither a DNS name nor a URI")]
     Other,
@@ -86,6 +89,9 @@ impl FromStr for ReaderName {
         if let Some((scheme, rest)) = text.split_once(':') {
             let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
                 && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+            if is_scheme && rest.bytes().all(|byte| byte.is_ascii_digit()) && !rest.is_empty() {
+                return Err(NotAReader::Port);
+            }
             let is_uri = is_scheme && !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_graphic());
             return if is_uri { Ok(Self::Uri(text.to_owned())) } else { Err(NotAReader::Other) };
         }
@@ -142,6 +148,7 @@ mod tests {
             ("10.0.0.5", NotAReader::Address),
             ("fe80::1", NotAReader::Address),
             ("*.monitoring.svc", NotAReader::Wildcard),
+            ("prometheus.monitoring.svc:9090", NotAReader::Port),
             ("spiffe:", NotAReader::Other),
             ("://x", NotAReader::Other),
             ("spiffe://a b", NotAReader::Other),

@@ -73,7 +73,7 @@ struct Journal {
 }
 
 impl File {
-    pub(super) fn validate(self, overrides: &Overrides) -> Result<Config, ConfigError> {
+    pub(super) fn validate(self, overrides: &Overrides, file_sha256: String) -> Result<Config, ConfigError> {
         let server = self.server;
         let over = overrides.clone();
         let data_dir = over
@@ -104,6 +104,7 @@ impl File {
             destinations: destination::validate(self.destination.as_ref())?,
             remote_configuration: remote::validate(self.remote_configuration)?,
             others: OtherSections { agent: self.agent },
+            file_sha256,
         })
     }
 }

@@ -258,6 +258,9 @@ fn remove(path: &Path) -> Result<(), DeadLetterError> {
 
 /// Makes a folder that its owner alone can read: it holds everybody's telemetry.
 pub(super) fn make_folder(path: &Path) -> Result<(), DeadLetterError> {
+    if path.is_dir() {
+        return Ok(());
+    }
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
@@ -265,7 +268,15 @@ pub(super) fn make_folder(path: &Path) -> Result<(), DeadLetterError> {
         use std::os::unix::fs::DirBuilderExt;
         builder.mode(0o700);
     }
-    builder.create(path).map_err(|source| io_error(path, source))
+    builder.create(path).map_err(|source| io_error(path, source))?;
+    // A destination whose folder is gone is new, and begins at the journal's end.
+    #[cfg(unix)]
+    for folder in path.ancestors().skip(1).take(2) {
+        fs::File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(|source| io_error(folder, source))?;
+    }
+    Ok(())
 }
 
 fn io_error(path: &Path, source: io::Error) -> DeadLetterError {

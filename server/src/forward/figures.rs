@@ -1,7 +1,8 @@
 //! What is counted of each destination, and what is told about it.
 //!
 //! At rest, for each signal: `accepted = delivered + dropped + pending`. Accepted is what came out of the journal and was
-//! wanted; what was not wanted is counted apart, as filtered. Counters begin anew with the process.
+//! wanted; what was not wanted is counted apart, as filtered. Counters begin anew with the process, and
+//! when a reload changes the destination.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

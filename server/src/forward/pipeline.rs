@@ -153,14 +153,16 @@ impl Pipeline {
                 self.window.committed(&due);
             }
         }
-        let Some(due) = self.window.due() else { return };
-        self.commit(due);
-        match finished(&mut self.committing).await {
-            Ok(Ok(())) => self.lane.figures.set_committed(self.committer.cursor.position()),
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "cannot save how far a destination is; it will be repeated")
+        while let Some(due) = self.window.due_at_end() {
+            self.commit(due.clone());
+            match finished(&mut self.committing).await {
+                Ok(Ok(())) => self.window.committed(&due),
+                Ok(Err(error)) => {
+                    return tracing::warn!(%error, "cannot save how far a destination is; it will be repeated");
+                }
+                Err(error) => return tracing::error!(%error, "saving how far a destination is panicked"),
             }
-            Err(error) => tracing::error!(%error, "saving how far a destination is panicked"),
+            self.lane.figures.set_committed(self.committer.cursor.position());
         }
     }
 }

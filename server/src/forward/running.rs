@@ -200,13 +200,13 @@ fn open_cursor(
     if !is_new {
         return Ok(journal.cursor(&name)?);
     }
+    // Before the cursor: one whose folder cannot be made must not hold the journal.
+    dead_letter::make_folder(folder)?;
     // What an earlier one has left must not be there when the cursor is.
     commit::forget(folder);
     let cursor = journal.cursor_from(&name, begins_at)?;
     // There may be one without its folder.
     cursor.advance(begins_at)?;
-    // Made last: until it is there, the destination is new.
-    dead_letter::make_folder(folder)?;
     tracing::info!(destination = %destination.name, "new destination; it gets what comes from now on");
     Ok(cursor)
 }

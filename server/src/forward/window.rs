@@ -153,8 +153,19 @@ impl Window {
         }
     }
 
-    /// What could be made durable now.
+    /// What could be made durable now: whole units, and a part of one only if nothing can be sent otherwise.
     pub(super) fn due(&mut self) -> Option<Due> {
+        let has_more = self.units.front().is_some_and(|head| head.next < head.requests.len());
+        let is_stuck = self.uncommitted >= self.requests_max && has_more;
+        self.ended_units().or_else(|| self.ended_part().filter(|_| is_stuck))
+    }
+
+    /// All that could be made durable, when nothing more is sent: first whole units, then a part of one.
+    pub(super) fn due_at_end(&mut self) -> Option<Due> {
+        self.ended_units().or_else(|| self.ended_part())
+    }
+
+    fn ended_units(&mut self) -> Option<Due> {
         let is_done = |unit: &&Held| unit.requests.iter().all(|slot| matches!(slot, Slot::Ended));
         let units = self.units.iter().take_while(is_done).count();
         if units > 0 {
@@ -167,10 +178,13 @@ impl Window {
             }
             return Some(Due::Units { end, units, requests, state });
         }
+        None
+    }
+
+    fn ended_part(&self) -> Option<Due> {
         let head = self.units.front()?;
         let done = head.requests.iter().take_while(|slot| matches!(slot, Slot::Ended)).count();
-        let is_stuck = self.uncommitted >= self.requests_max && head.next < head.requests.len();
-        (is_stuck && done > head.committed).then(|| Due::Part {
+        (done > head.committed).then(|| Due::Part {
             range: head.range,
             done,
             requests: done - head.committed,
@@ -276,6 +290,23 @@ mod tests {
             window.ended(id);
         }
         assert!(matches!(window.due(), Some(Due::Units { end: Position(1), requests: 1, .. })));
+    }
+
+    #[test]
+    fn what_has_ended_at_the_end_is_committed_though_the_rest_of_its_unit_is_out() {
+        let mut window = Window::new(8);
+        window.push(unit(0, 1, 1));
+        window.push(unit(1, 2, 3));
+        let ids = take(&mut window);
+        ids[..3].iter().for_each(|id| window.ended(*id));
+        let due = window.due_at_end().expect("a unit");
+        assert!(matches!(due, Due::Units { end: Position(1), requests: 1, .. }), "{due:?}");
+        window.committed(&due);
+        assert_eq!(window.due(), None, "more can be sent");
+        let due = window.due_at_end().expect("two of three");
+        assert!(matches!(due, Due::Part { done: 2, requests: 2, .. }), "{due:?}");
+        window.committed(&due);
+        assert_eq!(window.due_at_end(), None);
     }
 
     #[test]

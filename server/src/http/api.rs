@@ -52,7 +52,7 @@ pub(super) async fn destinations(
 ) -> Result<Json<serde_json::Value>, Refused> {
     if reader != Reader::All {
         let problem =
-            "destinations are shown to operators alone: on a loopback address, or with an operator's token"
+            "destinations are shown to operators alone: on a loopback address, or with an operator's token or certificate"
                 .to_owned();
         return Err(Refused(StatusCode::FORBIDDEN, problem));
     }

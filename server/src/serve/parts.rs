@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::{Adjustable, Server, StartError};
+use super::{Adjustable, Server, StartError, reload};
 use crate::accept::{Listener, PerIp, Permits};
 use crate::aggregate::{Folding, Settings, Source};
 use crate::audit::AuditLog;
@@ -170,6 +170,7 @@ pub(super) async fn start(config: Config, clock: Arc<dyn Clock>) -> Result<Serve
     tasks.spawn(readers.run(serve_reader, stopping));
     let otlp_http = otlp_http_address.map_or("off".to_owned(), |address| address.to_string());
     tracing::info!(grpc = %grpc_address, http = %http_address, otlp_http, data_dir = %config.data_dir.display(), "collector is up");
+    audit.record(&reload::applied("start", &config));
     Ok(Server {
         grpc_address,
         http_address,

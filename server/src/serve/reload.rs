@@ -68,7 +68,7 @@ pub(super) fn apply(server: &mut Server, config: Config) -> Result<ReloadReport,
     let destinations = server.forwarding.apply(plan);
     let report = ReloadReport { restart_needed: restart_needed(&server.config, &config), destinations };
     server.figures.reloads.add(Reload::ConfigApplied, 1);
-    server.audit.record(&entry(&report));
+    server.audit.record(&told_of(&report, applied("reload", &config)));
     // What needs a restart stays as it is, and is told again at the next reload.
     let kept = &server.config.limits;
     server.config.limits = Limits {
@@ -87,11 +87,16 @@ pub(super) fn apply(server: &mut Server, config: Config) -> Result<ReloadReport,
     Ok(report)
 }
 
-fn entry(report: &ReloadReport) -> Entry {
+/// For the audit log: from now on this configuration is in force, since a start or a reload.
+pub(super) fn applied(at: &'static str, config: &Config) -> Entry {
+    let entry = Entry::new(What::ConfigurationApplied, Who::Collector).with("at", at);
+    entry.with("file_sha256", config.file_sha256.as_str())
+}
+
+fn told_of(report: &ReloadReport, entry: Entry) -> Entry {
     let restart_needed =
         report.restart_needed.iter().map(|setting| (*setting).to_owned()).collect::<Vec<_>>();
-    let mut entry =
-        Entry::new(What::ConfigurationApplied, Who::Collector).with("restart_needed", restart_needed);
+    let mut entry = entry.with("restart_needed", restart_needed);
     let Changes { added, changed, removed } = &report.destinations;
     for (list, names) in
         [("destinations_added", added), ("destinations_changed", changed), ("destinations_removed", removed)]

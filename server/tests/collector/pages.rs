@@ -96,6 +96,9 @@ async fn an_export_is_in_the_audit_log_however_its_request_is_written() {
     let lines: Vec<serde_json::Value> =
         server::audit::lines(dir.path()).map(|line| serde_json::from_str(&line).expect("JSON")).collect();
     let of = |what: &str| lines.iter().filter(|line| line["what"] == what).collect::<Vec<_>>();
+    let applied = of("configuration_applied");
+    assert!(applied.len() == 1 && applied[0]["at"] == "start", "{applied:?}");
+    assert_eq!(applied[0]["file_sha256"].as_str().map(str::len), Some(64), "{applied:?}");
     let begun = of("export_begun");
     assert_eq!((begun.len(), of("export_ended").len()), (exports.len(), exports.len()), "{lines:?}");
     assert!(begun.iter().all(|line| line["of"] == "runs"), "{begun:?}");
