@@ -122,9 +122,8 @@ fn reloads_under_load_lose_nothing_and_cut_no_stream() {
         assert_eq!(ledger.welcomes.len(), 1, "cut: {}", ledger.last_error);
     }
     println!("{} events acknowledged over {} reloads", fleet.acked(), 6 * rounds(5));
-    oracle::check(&collector, &fleet);
-    // With the fresh one that the oracle ends with.
-    check_sinks(fleet.issued() + 1, &stays, &left, &right);
+    let stored = oracle::check(&collector, &fleet);
+    check_sinks(fleet.issued() + stored.fresh, &stays, &left, &right);
     check_taken_out(&collector, &["lab", "dead"]);
     let log = collector.process.log();
     let is_told = |line: &str| line.contains("dead") && line.contains("/nowhere/key");

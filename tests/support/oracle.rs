@@ -48,6 +48,8 @@ pub struct Stored {
     pub otlp_items: u64,
     /// What is wrong with it.
     pub faults: Vec<String>,
+    /// Events that the check itself sent, after it had read the rest.
+    pub fresh: u64,
 }
 
 impl Stored {
@@ -128,16 +130,17 @@ impl StoredStream {
 
 /// Checks everything at quiescence: the fleet is drained, the collector is up, and nobody else has spoken to it.
 #[track_caller]
-pub fn check(collector: &Collector, fleet: &Fleet) {
+pub fn check(collector: &Collector, fleet: &Fleet) -> Stored {
     let stored = check_fleet_among_others(collector, fleet);
     assert!(stored.foreign.is_empty(), "stored and never issued: {:?}", stored.foreign);
+    stored
 }
 
 /// As [`check`], where agents outside the fleet have spoken to the collector too.
 #[track_caller]
 pub fn check_fleet_among_others(collector: &Collector, fleet: &Fleet) -> Stored {
     let issuers: Vec<_> = fleet.ledgers().map(|l| l.issuer.clone()).collect();
-    let stored = Stored::read(&collector.data_dir(), &issuers);
+    let mut stored = Stored::read(&collector.data_dir(), &issuers);
     let mut faults = stored.faults.clone();
     for ledger in fleet.ledgers() {
         let last = stored.streams.get(&(ledger.issuer.agent, ledger.issuer.epoch)).map_or(0, |s| s.last);
@@ -152,7 +155,7 @@ pub fn check_fleet_among_others(collector: &Collector, fleet: &Fleet) -> Stored 
     assert!(faults.is_empty(), "{} faults, the first are:\n{}", faults.len(), first_lines(&faults));
     check_series(collector, &issuers, &stored);
     check_api(collector, &issuers, &stored);
-    check_fresh_event(collector, fleet);
+    stored.fresh = check_fresh_event(collector, fleet);
     stored
 }
 
@@ -220,9 +223,9 @@ fn check_api(collector: &Collector, issuers: &[Issuer], stored: &Stored) {
     }
 }
 
-/// A new agent's first event is acknowledged and shown.
+/// A new agent's first event is acknowledged and shown, and so are those that follow it until that is seen. How many.
 #[track_caller]
-fn check_fresh_event(collector: &Collector, before: &Fleet) {
+fn check_fresh_event(collector: &Collector, before: &Fleet) -> u64 {
     let mut random = fastrand::Rng::new();
     let tls = before.tls.clone();
     let options = FleetOptions { batch_events: 1..=1, tls, ..FleetOptions::new(1, collector.grpc) };
@@ -231,8 +234,10 @@ fn check_fresh_event(collector: &Collector, before: &Fleet) {
     super::wait_until("a fresh event to be acknowledged", Duration::from_secs(10), || fleet.acked() > 0);
     fleet.drain(Duration::from_secs(10));
     let issuers: Vec<_> = fleet.ledgers().map(|l| l.issuer.clone()).collect();
-    let acked = fleet.acked() as f64;
-    collector.wait_page("the fresh events", Duration::from_secs(10), |page| ours(page, &issuers) == acked);
+    let acked = fleet.acked();
+    collector
+        .wait_page("the fresh events", Duration::from_secs(10), |page| ours(page, &issuers) == acked as f64);
+    acked
 }
 
 /// The folder under the data directory that has segments.

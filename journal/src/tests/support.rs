@@ -6,7 +6,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use muster::clock::{ManualClock, WallTime};
 
-use crate::format::FRAME_HEAD_BYTES;
 use crate::fs::SimFs;
 use crate::segments::segment_path;
 use crate::{Config, GapReason, Journal, Position, ReadItem, Record, Recovery};
@@ -117,9 +116,9 @@ pub(super) fn closed_log(count: u64) -> SimFs {
 /// Takes the seal off the last segment, as if it had never reached the disk: nothing proves that the last group was synced.
 pub(super) fn unseal(fs: &SimFs) {
     let path = segment_files(fs).pop().unwrap();
+    let (_, last, len) = frames(fs, &path).pop().unwrap();
     let mut bytes = fs.contents()[&path].clone();
-    let end = bytes.len() - bytes.iter().rev().take_while(|byte| **byte == 0).count();
-    bytes[end - FRAME_HEAD_BYTES..].fill(0);
+    bytes[last + len..].fill(0);
     fs.put(&path, bytes);
 }
 
