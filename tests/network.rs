@@ -104,7 +104,11 @@ fn two_hundred_agents_come_back_to_a_restarted_collector_without_a_stampede() {
     let mut random = seeded("restart under 200");
     let agents = rounds(200);
     let folder = tempfile::tempdir().unwrap();
-    let mut collector = Collector::spawn(folder.path(), CollectorOptions::default());
+    // Room for the series of 2,000 projects, by which the oracle counts.
+    let config = "[server.limits]\nseries_per_family_max = 100000\nteam_series_max = 1000000\n\
+                  agent_series_max = 1000000\n"
+        .to_owned();
+    let mut collector = Collector::spawn(folder.path(), CollectorOptions { config, ..Default::default() });
     let proxy = FaultProxy::spawn(collector.grpc);
     let options = FleetOptions {
         reconnect: Reconnect::AsTheAgent,
