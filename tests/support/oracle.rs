@@ -8,7 +8,7 @@
 //! - no agent saw a high-water mark go back, a batch split, or a batch refused;
 //! - a fresh event passes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -166,9 +166,11 @@ fn check_series(collector: &Collector, issuers: &[Issuer], stored: &Stored) {
     let page = collector.wait_page("every stored event in the series", Duration::from_secs(60), |page| {
         ours(page, issuers) >= total as f64
     });
+    let (pages, none) = (page.by("project"), Page::default());
     let mut faults = Vec::new();
     for issuer in issuers {
         let Some(stream) = stored.streams.get(&(issuer.agent, issuer.epoch)) else { continue };
+        let page = pages.get(issuer.project.as_str()).unwrap_or(&none);
         let project = ("project", issuer.project.as_str());
         for (&(worker, status), &count) in &stream.runs {
             let shown =
@@ -194,7 +196,10 @@ fn check_series(collector: &Collector, issuers: &[Issuer], stored: &Stored) {
 }
 
 fn ours(page: &Page, issuers: &[Issuer]) -> f64 {
-    issuers.iter().map(|i| page.sum("devloop_agent_runs_total", &[("project", &i.project)])).sum()
+    let projects: BTreeSet<_> = issuers.iter().map(|issuer| issuer.project.as_str()).collect();
+    let runs = page.matching("devloop_agent_runs_total", &[]);
+    let is_ours = |project: &String| projects.contains(project.as_str());
+    runs.filter(|run| run.labels.get("project").is_some_and(is_ours)).map(|run| run.value).sum()
 }
 
 /// The API tells the same mark for every agent, and the newest runs with their content.

@@ -49,6 +49,17 @@ impl Page {
         found.first().map(|s| s.value)
     }
 
+    /// A page for each value of a label: to look for many of them in a large one.
+    pub fn by(&self, label: &str) -> BTreeMap<&str, Page> {
+        let mut pages = BTreeMap::<&str, Page>::new();
+        for sample in &self.samples {
+            if let Some(value) = sample.labels.get(label) {
+                pages.entry(value).or_default().samples.push(sample.clone());
+            }
+        }
+        pages
+    }
+
     pub fn has(&self, name: &str) -> bool {
         self.samples.iter().any(|s| s.name == name)
     }

@@ -237,6 +237,8 @@ async fn a_destination_that_the_disk_does_not_let_begin_is_shown_and_begins_when
     let shown = observed(&forwarding, "two").await;
     eventually("it is told", || shown.row().last_error.is_some()).await;
     assert_eq!(shown.figures.is_up(), Some(false));
+    let cursors = bench.source.journal.cursor_names();
+    assert!(!cursors.iter().any(|name| name.ends_with("-two")), "nobody bounds what it holds: {cursors:?}");
     bench.append(&["a"]);
     eventually("the other goes on", || first.bodies() == ["a"]).await;
     std::fs::remove_file(&in_the_way).expect("removed");
