@@ -228,7 +228,12 @@ impl Authority {
 
 /// SHA-256 of a certificate's DER in hexadecimal digits.
 pub fn fingerprint(certificate: &CertificateDer<'_>) -> String {
-    Sha256::digest(certificate).iter().map(|byte| format!("{byte:02x}")).collect()
+    sha256_hex(certificate)
+}
+
+/// SHA-256 in hexadecimal digits.
+pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn stamps(data_dir: &Path, settings: &AuthoritySettings) -> Stamps {

@@ -22,7 +22,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use muster::settings::{self, UnknownKey};
-use sha2::{Digest, Sha256};
 
 pub use authority::AuthoritySettings;
 use destination::Destination;
@@ -31,6 +30,8 @@ pub use http_clients::{HTTP_CLIENTS_MAX, HttpClients};
 pub use limits::{Fleet, Limits, Rates, TeamLimits};
 pub(crate) use own_door::refuse_own_doors;
 use remote::RemoteConfiguration;
+
+use crate::authority::sha256_hex;
 
 /// Where agents connect unless told otherwise (the port of OTLP/gRPC, which is served there as well).
 pub const GRPC_LISTEN_DEFAULT: &str = "127.0.0.1:4317";
@@ -212,8 +213,7 @@ impl Config {
     pub fn parse(text: &str, overrides: &Overrides) -> Result<Self, ConfigError> {
         keys::check(text)?;
         let file: raw::File = toml::from_str(text).map_err(|e| ConfigError::Syntax(e.to_string()))?;
-        let sha256 = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
-        let config = file.validate(overrides, sha256)?;
+        let config = file.validate(overrides, sha256_hex(text.as_bytes()))?;
         config.refuse_open_doors()?;
         config.refuse_certificates_without_tls()?;
         refuse_own_doors(&config.destinations, &config.doors())?;

@@ -3,9 +3,10 @@
 
 use rcgen::{PublicKeyData, SubjectPublicKeyInfo};
 use rustls::crypto::ring;
-use sha2::{Digest, Sha256};
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::FromDer;
+
+use super::sha256_hex;
 
 /// A request for a P-384 key has about 300 bytes.
 pub const REQUEST_BYTES_MAX: usize = 4 << 10;
@@ -68,8 +69,7 @@ impl ProvenKey {
 
     /// SHA-256 of the key (SubjectPublicKeyInfo in DER) in hexadecimal digits.
     pub(crate) fn sha256(&self) -> String {
-        let digest = Sha256::digest(self.0.subject_public_key_info());
-        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        sha256_hex(&self.0.subject_public_key_info())
     }
 }
 
